@@ -1,0 +1,9 @@
+// What Swift cannot call or see by itself: variadic functions, macros that compute, calls that the
+// C library hides behind feature tests. Every function carries the prefix and says why it is here.
+#ifndef CLINUX_H
+#define CLINUX_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#endif

@@ -1,0 +1,45 @@
+package import NetworkTypes
+
+/// Who holds an address. All identities of one card (firmware, iPXE, stage 1, operating system) are
+/// one: the hardware address where the message has one; else the client identifier (InfiniBand).
+package enum LeaseHolder: Hashable, Sendable, Codable {
+  case hardware(MACAddress)
+  case identifier([UInt8])
+}
+
+/// One address given out, or kept from being given out.
+package struct Lease: Hashable, Sendable, Codable {
+  package enum State: String, Hashable, Sendable, Codable {
+    /// The client's until `expires`; after that remembered for it while nobody else needs it.
+    case bound
+    /// Given back; remembered for the client while nobody else needs it.
+    case released
+    /// Found in use by a stranger (DHCPDECLINE): nobody's until `expires`.
+    case declined
+  }
+
+  package var address: IPv4Address
+  package var holder: LeaseHolder
+  package var state: State
+  /// Seconds since 1970-01-01 UTC.
+  package var expires: Int64
+  package var hostName: String?
+
+  package init(
+    address: IPv4Address, holder: LeaseHolder, state: State, expires: Int64, hostName: String? = nil
+  ) {
+    self.address = address
+    self.holder = holder
+    self.state = state
+    self.expires = expires
+    self.hostName = hostName
+  }
+}
+
+/// Where leases outlive the server. An OFFER writes nothing; an ACK waits for its commit.
+package protocol LeaseStore: Sendable {
+  /// Every lease on record, in no order.
+  func leases() async throws -> [Lease]
+  /// Puts each lease in the place of the one with its address. On return all are on the disk.
+  func commit(_ leases: [Lease]) async throws
+}
