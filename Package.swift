@@ -110,7 +110,8 @@ let package = Package(
       ]),
 
     // Tests. Lab makes namespaces, virtual machines and appliances for those that need real parts.
-    library("Lab", ["NetworkTypes"], path: "Tests/Lab"),
+    library("Lab", ["NetworkTypes"], path: "Tests/Lab", exclude: ["in-private-namespaces", "debian-tree", "packages"]),
+    tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"]),
     tests("TFTPTests", ["TFTP", "NetworkTypes"]),

@@ -6,4 +6,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "clinux_stage1.h"
+
+#include "clinux_tftp.h"
 #endif

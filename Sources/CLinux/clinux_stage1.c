@@ -1,0 +1,193 @@
+#include "clinux.h"
+#include "clinux_stage1.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+int clinux_finit_module(int fd, const char *parameters) {
+  return (int)syscall(SYS_finit_module, fd, parameters, 0);
+}
+
+int clinux_restart(void) {
+  return reboot(RB_AUTOBOOT);
+}
+
+// One ioctl on a throw-away datagram socket.
+static int interface_request(unsigned long request, void *argument) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  int result = ioctl(fd, request, argument);
+  int error = errno;
+  close(fd);
+  errno = error;
+  return result;
+}
+
+static int name_request(struct ifreq *request, const char *name) {
+  memset(request, 0, sizeof *request);
+  if (strlen(name) >= sizeof request->ifr_name) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  strcpy(request->ifr_name, name);
+  return 0;
+}
+
+int clinux_interface_flags(const char *name, unsigned *flags) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0 || interface_request(SIOCGIFFLAGS, &request) < 0) return -1;
+  *flags = (unsigned short)request.ifr_flags;
+  return 0;
+}
+
+int clinux_interface_up(const char *name) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0 || interface_request(SIOCGIFFLAGS, &request) < 0) return -1;
+  if ((request.ifr_flags & IFF_UP) != 0) return 0;
+  request.ifr_flags |= IFF_UP;
+  return interface_request(SIOCSIFFLAGS, &request);
+}
+
+static void put_address(struct sockaddr *place, uint32_t address) {
+  struct sockaddr_in value;
+  memset(&value, 0, sizeof value);
+  value.sin_family = AF_INET;
+  value.sin_addr.s_addr = address;
+  memcpy(place, &value, sizeof value);
+}
+
+int clinux_interface_address(const char *name, uint32_t address, uint32_t netmask, uint32_t broadcast) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0) return -1;
+  put_address(&request.ifr_addr, address);
+  if (interface_request(SIOCSIFADDR, &request) < 0) return -1;
+  put_address(&request.ifr_netmask, netmask);
+  if (interface_request(SIOCSIFNETMASK, &request) < 0) return -1;
+  put_address(&request.ifr_broadaddr, broadcast);
+  return interface_request(SIOCSIFBRDADDR, &request);
+}
+
+int clinux_default_route(const char *name, uint32_t gateway) {
+  struct rtentry route;
+  char device[IFNAMSIZ];
+  if (strlen(name) >= sizeof device) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  strcpy(device, name);
+  memset(&route, 0, sizeof route);
+  put_address(&route.rt_dst, INADDR_ANY);
+  put_address(&route.rt_genmask, INADDR_ANY);
+  put_address(&route.rt_gateway, gateway);
+  route.rt_flags = RTF_UP | RTF_GATEWAY;
+  route.rt_dev = device;
+  int result = interface_request(SIOCADDRT, &route);
+  return result < 0 && errno == EEXIST ? 0 : result;
+}
+
+dev_t clinux_makedev(unsigned major, unsigned minor) {
+  return makedev(major, minor);
+}
+
+unsigned long clinux_mount_flag_nosuid(void) { return MS_NOSUID; }
+unsigned long clinux_mount_flag_nodev(void) { return MS_NODEV; }
+unsigned long clinux_mount_flag_noexec(void) { return MS_NOEXEC; }
+unsigned long clinux_mount_flag_move(void) { return MS_MOVE; }
+unsigned long clinux_mount_flag_bind(void) { return MS_BIND; }
+
+int clinux_open_directory_at(int directory, const char *name) {
+  return openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int spawn_with(
+    pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input, int output,
+    short flags) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none, all;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error != 0) return error;
+  error = posix_spawnattr_init(&attributes);
+  if (error != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+  }
+  sigemptyset(&none);
+  sigfillset(&all);
+  if (input >= 0)
+    posix_spawn_file_actions_adddup2(&actions, input, 0);
+  else
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, output, 1);
+  posix_spawn_file_actions_adddup2(&actions, output, 2);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int output) {
+  return spawn_with(pid, path, arguments, environment, -1, output, POSIX_SPAWN_SETPGROUP);
+}
+
+int clinux_spawn_shell(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal) {
+  return spawn_with(pid, path, arguments, environment, terminal, terminal, POSIX_SPAWN_SETSID);
+}
+
+int clinux_exit_code(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static unsigned fault_pause;
+
+static void on_fault(int number) {
+  static const char words[] =
+      "\r\nperseid: stage 1 met a fault inside itself.\r\nperseid: the machine restarts in a moment.\r\n";
+  struct timespec pause = {.tv_sec = fault_pause, .tv_nsec = 0};
+  (void)number;
+  ssize_t written = write(2, words, sizeof words - 1);
+  (void)written;
+  nanosleep(&pause, NULL);
+  reboot(RB_AUTOBOOT);
+  for (;;) nanosleep(&pause, NULL);
+}
+
+void clinux_restart_on_fault(unsigned seconds) {
+  static const int faults[] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_fault;
+  fault_pause = seconds;
+  for (unsigned index = 0; index < sizeof faults / sizeof *faults; index++) sigaction(faults[index], &action, NULL);
+}
+
+long clinux_filesystem_type(const char *path) {
+  struct statfs status;
+  return statfs(path, &status) < 0 ? 0 : (long)status.f_type;
+}
+
+uint64_t clinux_memory_bytes(void) {
+  struct sysinfo status;
+  return sysinfo(&status) < 0 ? 0 : (uint64_t)status.totalram * status.mem_unit;
+}

@@ -1,0 +1,168 @@
+#include "clinux.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info) {
+  int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return -errno;
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
+  if ((packet_info && setsockopt(descriptor, IPPROTO_IP, IP_PKTINFO, &(int){1}, sizeof(int)) < 0) ||
+      bind(descriptor, (struct sockaddr *)&name, sizeof name) < 0) {
+    int error = errno;
+    close(descriptor);
+    return -error;
+  }
+  return descriptor;
+}
+
+int clinux_tftp_port(int descriptor) {
+  struct sockaddr_in name = {0};
+  socklen_t length = sizeof name;
+  if (getsockname(descriptor, (struct sockaddr *)&name, &length) < 0) return -errno;
+  return ntohs(name.sin_port);
+}
+
+ssize_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses) {
+  struct sockaddr_in peer = {0};
+  struct iovec part = {.iov_base = buffer, .iov_len = capacity};
+  union {
+    char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr message = {.msg_name = &peer,
+                           .msg_namelen = sizeof peer,
+                           .msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = sizeof control};
+  ssize_t count = recvmsg(descriptor, &message, MSG_DONTWAIT);
+  if (count < 0) return -errno;
+  addresses->peer_address = ntohl(peer.sin_addr.s_addr);
+  addresses->peer_port = ntohs(peer.sin_port);
+  addresses->local_address = 0;
+  for (struct cmsghdr *item = CMSG_FIRSTHDR(&message); item != NULL; item = CMSG_NXTHDR(&message, item)) {
+    if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_PKTINFO) {
+      struct in_pktinfo info;
+      memcpy(&info, CMSG_DATA(item), sizeof info);
+      // ipi_spec_dst, not ipi_addr: for a broadcast it is the address to answer from.
+      addresses->local_address = ntohl(info.ipi_spec_dst.s_addr);
+    }
+  }
+  return message.msg_flags & MSG_TRUNC ? (ssize_t)capacity + 1 : count;
+}
+
+ssize_t clinux_tftp_send(int descriptor, const struct iovec *parts, size_t count, uint16_t segment,
+                         const struct clinux_tftp_addresses *addresses) {
+  struct sockaddr_in peer = {.sin_family = AF_INET,
+                             .sin_port = htons(addresses->peer_port),
+                             .sin_addr.s_addr = htonl(addresses->peer_address)};
+  union {
+    char bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr message = {.msg_name = &peer,
+                           .msg_namelen = sizeof peer,
+                           .msg_iov = (struct iovec *)parts,
+                           .msg_iovlen = count};
+  if (segment != 0 || addresses->local_address != 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    size_t used = 0;
+    struct cmsghdr *item = CMSG_FIRSTHDR(&message);
+    if (segment != 0) {
+      item->cmsg_level = IPPROTO_UDP;
+      item->cmsg_type = UDP_SEGMENT;
+      item->cmsg_len = CMSG_LEN(sizeof segment);
+      memcpy(CMSG_DATA(item), &segment, sizeof segment);
+      used += CMSG_SPACE(sizeof segment);
+      item = CMSG_NXTHDR(&message, item);
+    }
+    if (addresses->local_address != 0 && item != NULL) {
+      struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(addresses->local_address)};
+      item->cmsg_level = IPPROTO_IP;
+      item->cmsg_type = IP_PKTINFO;
+      item->cmsg_len = CMSG_LEN(sizeof info);
+      memcpy(CMSG_DATA(item), &info, sizeof info);
+      used += CMSG_SPACE(sizeof info);
+    }
+    message.msg_controllen = used;
+  }
+  ssize_t sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -errno : sent;
+}
+
+uint64_t clinux_tftp_reserve_descriptors(uint64_t wanted) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 256;
+  if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+    struct rlimit raised = limit;
+    raised.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
+int clinux_tftp_epoll_create(void) {
+  int descriptor = epoll_create1(EPOLL_CLOEXEC);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_tftp_epoll_add(int epoll, int descriptor, uint64_t token) {
+  struct epoll_event event = {.events = EPOLLIN, .data.u64 = token};
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
+}
+
+int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t timeout_ns) {
+  struct epoll_event events[256];
+  if (capacity > 256) capacity = 256;
+  // Rounded up: a timer that is not yet due would spin.
+  int64_t milliseconds = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
+  if (milliseconds > 60000) milliseconds = 60000;
+  int count = epoll_wait(epoll, events, capacity, (int)milliseconds);
+  if (count < 0) return errno == EINTR ? 0 : -errno;
+  for (int index = 0; index < count; index++) tokens[index] = events[index].data.u64;
+  return count;
+}
+
+const void *clinux_tftp_map(const char *path, size_t size, int *error) {
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) {
+    *error = errno;
+    return NULL;
+  }
+  struct stat status;
+  if (fstat(descriptor, &status) < 0) {
+    *error = errno;
+    close(descriptor);
+    return NULL;
+  }
+  if (!S_ISREG(status.st_mode) || status.st_size < 0 || (uint64_t)status.st_size != size) {
+    *error = 0;
+    close(descriptor);
+    return NULL;
+  }
+  void *address = mmap(NULL, size, PROT_READ, MAP_SHARED, descriptor, 0);
+  *error = errno;
+  close(descriptor);
+  if (address == MAP_FAILED) return NULL;
+  // Ask for the whole of it from the disk now, so that a transfer does not wait for each page.
+  madvise(address, size, MADV_WILLNEED);
+  return address;
+}

@@ -1,0 +1,53 @@
+// Stage 1 and the node's client: what a program that is process 1 asks of the kernel.
+#ifndef CLINUX_STAGE1_H
+#define CLINUX_STAGE1_H
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/xattr.h>
+
+// finit_module(2) has no function in the C library, and syscall() is variadic. 0, or -1 with errno.
+int clinux_finit_module(int fd, const char *parameters);
+
+// reboot(2) with RB_AUTOBOOT: the constants are macros with computed values.
+int clinux_restart(void);
+
+// ioctl() is variadic, and struct ifreq is a union that Swift cannot name. 0, or -1 with errno.
+int clinux_interface_flags(const char *name, unsigned *flags);
+int clinux_interface_up(const char *name);
+// Addresses in network order. Sets address, mask and broadcast.
+int clinux_interface_address(const char *name, uint32_t address, uint32_t netmask, uint32_t broadcast);
+int clinux_default_route(const char *name, uint32_t gateway);
+
+// makedev() is a macro.
+dev_t clinux_makedev(unsigned major, unsigned minor);
+
+// MS_ flags are an enumeration in one C library and macros in another.
+unsigned long clinux_mount_flag_nosuid(void);
+unsigned long clinux_mount_flag_nodev(void);
+unsigned long clinux_mount_flag_noexec(void);
+unsigned long clinux_mount_flag_move(void);
+unsigned long clinux_mount_flag_bind(void);
+
+// openat2(2) with RESOLVE_BENEATH would need Linux 5.6; O_PATH and O_NOFOLLOW are macros behind _GNU_SOURCE.
+int clinux_open_directory_at(int directory, const char *name);
+
+// posix_spawn in a process group of its own, with standard input from /dev/null and both outputs to
+// `output`; SIGPIPE and the signal mask as a program expects them. 0, or an errno.
+int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int output);
+// The same on a terminal of its own, for a person: a session leader with `terminal` as its three files.
+int clinux_spawn_shell(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal);
+
+// WIFEXITED and its kin are macros: the exit code, or 128 and the signal.
+int clinux_exit_code(int status);
+
+// A fault in process 1 would be a kernel panic without a word: instead a line on the console, a
+// pause, and a restart of the machine. Signal handlers must not run Swift.
+void clinux_restart_on_fault(unsigned seconds);
+
+// statfs() and struct statfs share a name, which Swift resolves to one of them. The type's magic, or 0.
+long clinux_filesystem_type(const char *path);
+
+// struct sysinfo shares its name with sysinfo().
+uint64_t clinux_memory_bytes(void);
+#endif

@@ -1,0 +1,48 @@
+// UDP for the TFTP server: control messages (CMSG_* are macros that compute), several datagrams in
+// one system call, and the segmentation of one large buffer into datagrams by the kernel.
+#ifndef CLINUX_TFTP_H
+#define CLINUX_TFTP_H
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+// A datagram's addresses, all in host order.
+struct clinux_tftp_addresses {
+  uint32_t peer_address;
+  uint16_t peer_port;
+  // The address of this machine that it was sent to, or is to be sent from; 0 leaves it to the kernel.
+  uint32_t local_address;
+};
+
+// A non-blocking UDP socket bound to address and port (host order; port 0: any). Each datagram read
+// from it tells which local address it was sent to where `packet_info` is not 0.
+// Returns the descriptor, or -errno.
+int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info);
+
+// The port the socket is bound to (host order), or -errno.
+int clinux_tftp_port(int descriptor);
+
+// Receives one datagram without waiting. Returns its bytes, or -errno (-EAGAIN where there is none).
+// A datagram longer than `capacity` counts `capacity` + 1.
+ssize_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses);
+
+// Sends what `parts` point to, in one system call. `segment` 0: one datagram. Otherwise the kernel cuts it
+// into datagrams of `segment` bytes, the last possibly shorter (UDP_SEGMENT). Returns bytes or -errno.
+ssize_t clinux_tftp_send(int descriptor, const struct iovec *parts, size_t count, uint16_t segment,
+                         const struct clinux_tftp_addresses *addresses);
+
+// How many descriptors this process may open, after raising its own limit to `wanted` as far as its
+// hard limit allows (getrlimit takes an enum that Swift imports differently from C library to C library).
+uint64_t clinux_tftp_reserve_descriptors(uint64_t wanted);
+
+// epoll_event is packed on some machines and its data is a union: plain numbers instead.
+int clinux_tftp_epoll_create(void);
+int clinux_tftp_epoll_add(int epoll, int descriptor, uint64_t token);
+// Waits at most `timeout_ns` nanoseconds (negative: without end). Returns the count of `tokens` filled, or -errno.
+int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t timeout_ns);
+
+// Maps a whole file read-only. Returns NULL and leaves the error in *error where it cannot, or where
+// the file has not exactly `size` bytes (*error is then 0). `size` is 1 or more.
+const void *clinux_tftp_map(const char *path, size_t size, int *error);
+
+#endif

@@ -1,0 +1,177 @@
+package import NetworkTypes
+
+/// A UDP datagram over IPv4 in an Ethernet frame: the headers, made and read without a socket.
+package struct UDPFrame: Hashable, Sendable {
+  package var sourceCard: MACAddress
+  package var destinationCard: MACAddress
+  package var source: IPv4Address
+  package var destination: IPv4Address
+  package var sourcePort: UInt16
+  package var destinationPort: UInt16
+
+  package init(
+    sourceCard: MACAddress, destinationCard: MACAddress, source: IPv4Address, destination: IPv4Address,
+    sourcePort: UInt16, destinationPort: UInt16
+  ) {
+    self.sourceCard = sourceCard
+    self.destinationCard = destinationCard
+    self.source = source
+    self.destination = destination
+    self.sourcePort = sourcePort
+    self.destinationPort = destinationPort
+  }
+
+  /// Bytes in front of the payload in a frame made here: 14 Ethernet, 20 IPv4, 8 UDP.
+  package static let headerLength = 42
+}
+
+/// Why a frame is not a whole UDP datagram over IPv4.
+package enum FrameError: Error, Hashable, Sendable {
+  case tooShort(bytes: Int)
+  case notIPv4
+  case headerLength
+  case headerChecksum
+  /// A piece of a datagram; DHCP clients do not fragment.
+  case fragment
+  case notUDP
+  /// The lengths of IP and UDP headers disagree, or reach beyond the frame.
+  case datagramLength
+  case datagramChecksum
+
+  /// A short word, for counters.
+  package var kind: String {
+    switch self {
+    case .tooShort: "frame-too-short"
+    case .notIPv4: "frame-not-ipv4"
+    case .headerLength: "ip-header-length"
+    case .headerChecksum: "ip-checksum"
+    case .fragment: "ip-fragment"
+    case .notUDP: "ip-not-udp"
+    case .datagramLength: "udp-length"
+    case .datagramChecksum: "udp-checksum"
+    }
+  }
+}
+
+extension UDPFrame {
+  /// Reads a frame.
+  ///
+  /// The UDP checksum may be missing in a frame that a virtual card or the same machine sent, since
+  /// the sender left it to hardware that was never passed: then the field holds the sum of the
+  /// pseudo header alone (what Linux leaves there for the card to go on from), or zero. Both are
+  /// taken; any other wrong sum is an error.
+  /// - Returns: The headers, and where in `frame` the payload lies.
+  package static func parse(_ frame: Span<UInt8>) throws(FrameError) -> (headers: UDPFrame, payload: Range<Int>) {
+    guard frame.count >= headerLength else { throw .tooShort(bytes: frame.count) }
+    guard frame.bigEndian16(at: 12) == 0x0800, frame[14] >> 4 == 4 else { throw .notIPv4 }
+    let headerBytes = Int(frame[14] & 0xF) * 4
+    guard headerBytes >= 20, 14 + headerBytes + 8 <= frame.count else { throw .headerLength }
+    let total = Int(frame.bigEndian16(at: 16))
+    guard total >= headerBytes + 8, 14 + total <= frame.count else { throw .datagramLength }
+    guard frame[23] == 17 else { throw .notUDP }
+    // The flag "more fragments" and the offset: both zero in a whole datagram.
+    guard frame.bigEndian16(at: 20) & 0x3FFF == 0 else { throw .fragment }
+    var header = InternetChecksum()
+    header.add(frame.extracting(14..<14 + headerBytes))
+    guard header.folded == 0xFFFF else { throw .headerChecksum }
+
+    let udp = 14 + headerBytes
+    let length = Int(frame.bigEndian16(at: udp + 4))
+    guard length >= 8, headerBytes + length <= total else { throw .datagramLength }
+    let source = IPv4Address(rawValue: frame.bigEndian32(at: 26))
+    let destination = IPv4Address(rawValue: frame.bigEndian32(at: 30))
+    let sent = frame.bigEndian16(at: udp + 6)
+    if sent != 0 {
+      var sum = InternetChecksum()
+      sum.addPseudoHeader(source: source, destination: destination, length: UInt16(length))
+      let pseudo = sum.folded
+      sum.add(frame.extracting(udp..<udp + length))
+      guard sum.folded == 0xFFFF || sent == pseudo else { throw .datagramChecksum }
+    }
+    return (
+      UDPFrame(
+        sourceCard: frame.card(at: 6), destinationCard: frame.card(at: 0), source: source, destination: destination,
+        sourcePort: frame.bigEndian16(at: udp), destinationPort: frame.bigEndian16(at: udp + 2)),
+      udp + 8..<udp + length
+    )
+  }
+
+  /// Writes the headers over the first ``headerLength`` bytes of `frame`, with checksums over what follows them.
+  /// - Parameters:
+  ///   - frame: Room for the headers, then the payload, 65,507 bytes of it at most.
+  ///   - identification: Of the IPv4 header.
+  package func writeHeaders(into frame: inout [UInt8], identification: UInt16 = 0) {
+    precondition(
+      frame.count >= Self.headerLength && frame.count <= Self.headerLength + 65_507,
+      "no room for headers, or more than a datagram holds")
+    let total = UInt16(frame.count - 14)
+    let length = UInt16(frame.count - 34)
+    frame.put(destinationCard.rawValue, bytes: 6, at: 0)
+    frame.put(sourceCard.rawValue, bytes: 6, at: 6)
+    frame.put(0x0800, bytes: 2, at: 12)
+    frame.put(0x4500, bytes: 2, at: 14)
+    frame.put(UInt64(total), bytes: 2, at: 16)
+    frame.put(UInt64(identification), bytes: 2, at: 18)
+    frame.put(0, bytes: 2, at: 20)
+    frame.put(64 << 8 | 17, bytes: 2, at: 22)
+    frame.put(0, bytes: 2, at: 24)
+    frame.put(UInt64(source.rawValue), bytes: 4, at: 26)
+    frame.put(UInt64(destination.rawValue), bytes: 4, at: 30)
+    frame.put(UInt64(sourcePort), bytes: 2, at: 34)
+    frame.put(UInt64(destinationPort), bytes: 2, at: 36)
+    frame.put(UInt64(length), bytes: 2, at: 38)
+    frame.put(0, bytes: 2, at: 40)
+    var header = InternetChecksum()
+    header.add(frame.span.extracting(14..<34))
+    var datagram = InternetChecksum()
+    datagram.addPseudoHeader(source: source, destination: destination, length: length)
+    datagram.add(frame.span.extracting(34..<frame.count))
+    frame.put(UInt64(~header.folded), bytes: 2, at: 24)
+    // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
+    frame.put(UInt64(datagram.folded == 0xFFFF ? 0xFFFF : ~datagram.folded), bytes: 2, at: 40)
+  }
+}
+
+/// The one's complement sum of RFC 1071.
+package struct InternetChecksum: Sendable {
+  private var sum: UInt64 = 0
+
+  package init() {}
+
+  /// Adds bytes from an even place on; an odd last byte counts as the upper half of a word.
+  package mutating func add(_ bytes: Span<UInt8>) {
+    var index = 0
+    while index + 1 < bytes.count {
+      sum += UInt64(bytes.bigEndian16(at: index))
+      index += 2
+    }
+    if index < bytes.count { sum += UInt64(bytes[index]) << 8 }
+  }
+
+  package mutating func addPseudoHeader(source: IPv4Address, destination: IPv4Address, length: UInt16) {
+    sum += UInt64(source.rawValue >> 16) + UInt64(source.rawValue & 0xFFFF)
+    sum += UInt64(destination.rawValue >> 16) + UInt64(destination.rawValue & 0xFFFF)
+    sum += 17 + UInt64(length)
+  }
+
+  /// The sum in 16 bits, not complemented: 0xFFFF over data that holds its own right checksum.
+  package var folded: UInt16 {
+    var value = sum
+    while value > 0xFFFF { value = value >> 16 + value & 0xFFFF }
+    return UInt16(value)
+  }
+}
+
+extension Span<UInt8> {
+  fileprivate func card(at index: Int) -> MACAddress {
+    MACAddress(rawValue: UInt64(bigEndian16(at: index)) << 32 | UInt64(bigEndian32(at: index + 2)))
+  }
+}
+
+extension [UInt8] {
+  fileprivate mutating func put(_ value: UInt64, bytes count: Int, at index: Int) {
+    for place in 0..<count {
+      self[index + place] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (count - 1 - place)))
+    }
+  }
+}

@@ -1,0 +1,166 @@
+package import NetworkTypes
+
+/// Writes one message into an array that is used again and again.
+///
+/// The order is kept by the caller's calls: the fixed part and option 53 first, then options, and
+/// ``finish(echoing:minimumLength:)`` puts the relay agent's option last, END and the padding.
+package struct DHCPMessageWriter: ~Copyable {
+  package private(set) var bytes: [UInt8]
+  private let start: Int
+  private let limit: Int
+  /// Options that did not fit the client's maximum message size.
+  package private(set) var dropped: [DHCPOptionCode] = []
+
+  /// Begins a message behind what `buffer` holds already.
+  /// - Parameters:
+  ///   - buffer: Appended to; taken for the length of the writing so that nothing is copied.
+  ///   - message: Its fixed part is written; its options are not.
+  ///   - type: Option 53, written first (some old clients look nowhere else); `nil` for BOOTP.
+  ///   - maximumLength: Bytes of the whole message, 300 at least; 548 where the client said nothing.
+  package init(
+    appendingTo buffer: consuming [UInt8], fixedPartOf message: borrowing DHCPMessage, type: DHCPMessageType?,
+    maximumLength: Int
+  ) {
+    bytes = buffer
+    start = bytes.count
+    limit = start + max(DHCPMessage.minimumReplyLength, maximumLength)
+    bytes.append(message.operation.rawValue)
+    bytes.append(message.hardware.type)
+    bytes.append(message.hardware.length)
+    bytes.append(message.hops)
+    bytes.appendBigEndian(message.transaction)
+    bytes.appendBigEndian(message.seconds)
+    bytes.appendBigEndian(message.flags)
+    bytes.appendBigEndian(message.clientAddress.rawValue)
+    bytes.appendBigEndian(message.yourAddress.rawValue)
+    bytes.appendBigEndian(message.nextServer.rawValue)
+    bytes.appendBigEndian(message.relay.rawValue)
+    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.upper >> 32))
+    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.upper))
+    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.lower >> 32))
+    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.lower))
+    bytes.appendField(message.serverName, count: 64)
+    bytes.appendField(message.bootFile, count: 128)
+    bytes.appendBigEndian(DHCPMessage.cookie)
+    if let type { add(.messageType, byte: type.rawValue) }
+  }
+
+  /// Room for `count` more bytes and END; what does not fit is noted and left out.
+  private mutating func hasRoom(_ count: Int, for code: DHCPOptionCode) -> Bool {
+    guard bytes.count + count + 1 <= limit else {
+      dropped.append(code)
+      return false
+    }
+    return true
+  }
+
+  package mutating func add(_ code: DHCPOptionCode, byte: UInt8) {
+    guard hasRoom(3, for: code) else { return }
+    bytes.append(code.rawValue)
+    bytes.append(1)
+    bytes.append(byte)
+  }
+
+  package mutating func add(_ code: DHCPOptionCode, _ value: UInt32) {
+    guard hasRoom(6, for: code) else { return }
+    bytes.append(code.rawValue)
+    bytes.append(4)
+    bytes.appendBigEndian(value)
+  }
+
+  package mutating func add(_ code: DHCPOptionCode, _ address: IPv4Address) {
+    add(code, address.rawValue)
+  }
+
+  /// Adds a list of addresses; nothing for an empty list.
+  package mutating func add(_ code: DHCPOptionCode, _ addresses: [IPv4Address]) {
+    let addresses = addresses.prefix(63)
+    guard !addresses.isEmpty, hasRoom(2 + 4 * addresses.count, for: code) else { return }
+    bytes.append(code.rawValue)
+    bytes.append(UInt8(4 * addresses.count))
+    for address in addresses { bytes.appendBigEndian(address.rawValue) }
+  }
+
+  /// Adds bytes, in pieces of 255 where there are more (RFC 3396, section 6).
+  /// - Parameter terminated: Puts a zero byte behind them, inside the option.
+  package mutating func add(
+    _ code: DHCPOptionCode, bytes value: some Collection<UInt8>, terminated: Bool = false
+  ) {
+    let count = value.count + (terminated ? 1 : 0)
+    let pieces = max(1, (count + 254) / 255)
+    guard hasRoom(count + 2 * pieces, for: code) else { return }
+    var left = count
+    var index = value.startIndex
+    repeat {
+      let piece = min(left, 255)
+      bytes.append(code.rawValue)
+      bytes.append(UInt8(piece))
+      let end = value.index(index, offsetBy: piece, limitedBy: value.endIndex) ?? value.endIndex
+      bytes.append(contentsOf: value[index..<end])
+      left -= piece
+      if terminated, left == 0 { bytes.append(0) }
+      index = end
+    } while left > 0
+  }
+
+  /// Ends the message and hands the array back.
+  ///
+  /// - Parameter relayAgentInformation: Option 82 as it came: the last option (RFC 3046, section
+  ///   2.1), never left out, since the relay agent needs it to send the reply on.
+  package consuming func finish(
+    echoing relayAgentInformation: ArraySlice<UInt8>? = nil, minimumLength: Int = DHCPMessage.minimumReplyLength
+  ) -> [UInt8] {
+    if let relayAgentInformation {
+      var rest = relayAgentInformation
+      repeat {
+        let piece = rest.prefix(255)
+        bytes.append(DHCPOptionCode.relayAgentInformation.rawValue)
+        bytes.append(UInt8(piece.count))
+        bytes.append(contentsOf: piece)
+        rest = rest.dropFirst(255)
+      } while !rest.isEmpty
+    }
+    bytes.append(DHCPOptionCode.end.rawValue)
+    let missing = minimumLength - (bytes.count - start)
+    if missing > 0 { bytes.append(contentsOf: repeatElement(0, count: missing)) }
+    return bytes
+  }
+}
+
+extension DHCPMessage {
+  /// The whole message, option 53 first and 82 last. For clients and tests; the server writes its
+  /// replies piece by piece.
+  package func serialized(minimumLength: Int = Self.minimumReplyLength) -> [UInt8] {
+    var writer = DHCPMessageWriter(
+      appendingTo: [], fixedPartOf: self, type: messageType, maximumLength: Self.maximumLength)
+    var relayed: ArraySlice<UInt8>?
+    for code in options.codes {
+      guard let value = options[code], code != .messageType, code != .overload else { continue }
+      if code == .relayAgentInformation {
+        relayed = value
+      } else {
+        writer.add(code, bytes: value)
+      }
+    }
+    return writer.finish(echoing: relayed, minimumLength: minimumLength)
+  }
+}
+
+extension [UInt8] {
+  mutating func appendBigEndian(_ value: UInt16) {
+    append(UInt8(truncatingIfNeeded: value >> 8))
+    append(UInt8(truncatingIfNeeded: value))
+  }
+
+  mutating func appendBigEndian(_ value: UInt32) {
+    appendBigEndian(UInt16(truncatingIfNeeded: value >> 16))
+    appendBigEndian(UInt16(truncatingIfNeeded: value))
+  }
+
+  /// A field of fixed length: the value, cut where it is too long, and zeros; the last byte is zero always.
+  mutating func appendField(_ value: [UInt8], count: Int) {
+    let value = value.prefix(count - 1)
+    append(contentsOf: value)
+    append(contentsOf: repeatElement(0, count: count - value.count))
+  }
+}

@@ -1,0 +1,118 @@
+package import CapsuleFormat
+package import NetworkTypes
+
+/// A machine of the cluster.
+package struct Node: Hashable, Sendable, Codable {
+  package var name: String
+  /// Its cards, the one that boots first.
+  package var macs: [MACAddress]
+  /// SMBIOS system GUID as text. Vendors repeat it, so it never identifies a node by itself.
+  package var guid: String?
+  /// The address set aside for it, where one is.
+  package var address: IPv4Address?
+  package var group: String?
+  package var settings = Settings()
+  package var created: Timestamp
+
+  package init(name: String, macs: [MACAddress], group: String? = nil, created: Timestamp) {
+    self.name = name
+    self.macs = macs
+    self.group = group
+    self.created = created
+  }
+}
+
+/// Nodes that share settings.
+package struct Group: Hashable, Sendable, Codable {
+  package var name: String
+  package var settings = Settings()
+
+  package init(name: String) {
+    self.name = name
+  }
+}
+
+/// A capsule's name and all that was ever registered under it.
+package struct CapsuleRecord: Hashable, Sendable, Codable {
+  package var name: String
+  /// The generation that boots from now on.
+  package var current: Int
+  package var generations: [Generation]
+
+  /// One build, which never changes.
+  package struct Generation: Hashable, Sendable, Codable {
+    /// From 1 on; a number is never used again.
+    package var number: Int
+    /// Of the capsule's manifest.
+    package var digest: Digest
+    package var registered: Timestamp
+    package var version: String?
+    package var kernel: String
+    package var architecture: String
+    package var operatingSystem: String?
+    /// All blobs together.
+    package var bytes: Int64
+    package var rootBytes: Int64
+  }
+
+  package init(name: String, current: Int, generations: [Generation]) {
+    self.name = name
+    self.current = current
+    self.generations = generations
+  }
+
+  package var currentGeneration: Generation? { generations.first { $0.number == current } }
+}
+
+/// One attempt of one machine to come up. It keeps the generation it began with.
+package struct Boot: Hashable, Sendable, Codable {
+  /// A short random word, which is in file names and on the kernel command line: no secret.
+  package var id: String
+  package var node: String
+  package var mac: MACAddress
+  package var opened: Timestamp
+  /// When the machine first asked for its script, or reported its first state.
+  package var bound: Timestamp
+  package var address: IPv4Address?
+  package var vnfs: String
+  /// `nil` while the node's capsule does not exist.
+  package var generation: Int?
+  package var digest: Digest?
+
+  package init(
+    id: String, node: String, mac: MACAddress, opened: Timestamp, bound: Timestamp, address: IPv4Address?,
+    vnfs: String, generation: Int?, digest: Digest?
+  ) {
+    self.id = id
+    self.node = node
+    self.mac = mac
+    self.opened = opened
+    self.bound = bound
+    self.address = address
+    self.vnfs = vnfs
+    self.generation = generation
+    self.digest = digest
+  }
+}
+
+/// What a node last said of itself.
+package struct NodeStatus: Hashable, Sendable, Codable {
+  /// The last state reported.
+  package var state: String
+  package var lastContact: Timestamp
+  /// When this state was first reported in this boot.
+  package var since: Timestamp
+  package var boot: String?
+  package var address: IPv4Address?
+  /// The capsule manifest its root came from.
+  package var generation: String?
+  /// The last step that was heard of, and how it stands.
+  package var step: String?
+  package var detail: String?
+
+  package init(state: String, lastContact: Timestamp, since: Timestamp) {
+    self.state = state
+    self.lastContact = lastContact
+    self.since = since
+  }
+}

@@ -1,0 +1,150 @@
+package import DHCP
+package import NetworkTypes
+
+/// The registry in memory: what every decision is made from. Each question a packet asks is one look-up,
+/// whatever the number of nodes.
+package struct RegistryView: Sendable {
+  /// Of the last batch applied.
+  package private(set) var revision: Revision = 0
+  package private(set) var nodes: [String: Node] = [:]
+  package private(set) var groups: [String: Group] = [:]
+  package private(set) var capsules: [String: CapsuleRecord] = [:]
+  package private(set) var boots: [String: Boot] = [:]
+  package private(set) var statuses: [String: NodeStatus] = [:]
+  package private(set) var leases: [IPv4Address: Lease] = [:]
+  /// Records that could not be read: named in the log, never guessed at.
+  package private(set) var damaged: [String] = []
+  /// Names given to nodes whose commit is under way.
+  package var reserved: Set<String> = []
+
+  private var nodeByMAC: [MACAddress: String] = [:]
+  private var nodeByAddress: [IPv4Address: String] = [:]
+  /// Identifiers, the oldest boot first.
+  private var bootsByNode: [String: [String]] = [:]
+  private var bootByAddress: [IPv4Address: String] = [:]
+  private var addressByMAC: [MACAddress: IPv4Address] = [:]
+  /// All lower numbers of the pattern are taken.
+  private var freeHints: [NamePattern: Int] = [:]
+
+  package init() {}
+
+  // MARK: Questions
+
+  package func node(named name: String) -> Node? { nodes[name] }
+
+  package func node(with mac: MACAddress) -> Node? { nodeByMAC[mac].flatMap { nodes[$0] } }
+
+  /// The node that this address is set aside for.
+  package func node(reserving address: IPv4Address) -> Node? { nodeByAddress[address].flatMap { nodes[$0] } }
+
+  package func boots(of node: String) -> [Boot] { (bootsByNode[node] ?? []).compactMap { boots[$0] } }
+
+  package func lastBoot(of node: String) -> Boot? { bootsByNode[node]?.last.flatMap { boots[$0] } }
+
+  /// The last boot that was seen under this address.
+  package func boot(at address: IPv4Address) -> Boot? { bootByAddress[address].flatMap { boots[$0] } }
+
+  /// The card that holds this address by a lease.
+  package func holder(of address: IPv4Address) -> MACAddress? {
+    guard let lease = leases[address], lease.state == .bound, case .hardware(let mac) = lease.holder else { return nil }
+    return mac
+  }
+
+  /// The address this card was last leased.
+  package func leasedAddress(of mac: MACAddress) -> IPv4Address? { addressByMAC[mac] }
+
+  package func effective(_ node: Node, _ defaults: NodeDefaults) -> EffectiveNode {
+    EffectiveNode(node, group: groups[node.group ?? defaults.group]?.settings, defaults: defaults)
+  }
+
+  /// The first name of the pattern that no node has.
+  package mutating func nextFreeName(_ pattern: NamePattern) -> String {
+    var number = freeHints[pattern] ?? 0
+    while nodes[pattern.name(number)] != nil { number += 1 }
+    freeHints[pattern] = number
+    while nodes[pattern.name(number)] != nil || reserved.contains(pattern.name(number)) { number += 1 }
+    return pattern.name(number)
+  }
+
+  // MARK: Feeding
+
+  package mutating func load(_ snapshot: StoreSnapshot) {
+    for record in snapshot.records { apply(record.key, record.value) }
+    revision = snapshot.revision
+    // Records come in the order of their keys; boots have an order of their own.
+    for (name, identifiers) in bootsByNode {
+      let sorted = identifiers.compactMap { boots[$0] }.sorted { ($0.bound, $0.id) < ($1.bound, $1.id) }
+      bootsByNode[name] = sorted.map(\.id)
+    }
+    bootByAddress = [:]
+    for boot in boots.values.sorted(by: { ($0.bound, $0.id) < ($1.bound, $1.id) }) {
+      if let address = boot.address { bootByAddress[address] = boot.id }
+    }
+  }
+
+  package mutating func apply(_ batch: Batch) {
+    guard batch.revision > revision else { return }
+    for change in batch.changes { apply(change.key, change.value) }
+    revision = batch.revision
+  }
+
+  private mutating func apply(_ key: String, _ value: [UInt8]?) {
+    guard let slash = key.firstIndex(of: "/") else { return }
+    let name = String(key[key.index(after: slash)...])
+    do {
+      switch key[...slash] {
+      case RecordKey.node: try setNode(name, value.map { try decodeRecord(Node.self, $0) })
+      case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
+      case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
+      case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
+      case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
+      case RecordKey.lease: try setLease(key, name, value)
+      default: break
+      }
+    } catch {
+      if damaged.count < 100 { damaged.append("\(key): \(error)") }
+    }
+  }
+
+  private mutating func setNode(_ name: String, _ node: Node?) throws {
+    if let old = nodes[name] {
+      for mac in old.macs where nodeByMAC[mac] == name { nodeByMAC[mac] = nil }
+      if let address = old.address, nodeByAddress[address] == name { nodeByAddress[address] = nil }
+    }
+    nodes[name] = node
+    guard let node else {
+      for (pattern, hint) in freeHints {
+        if let number = pattern.number(of: name), number < hint { freeHints[pattern] = number }
+      }
+      return
+    }
+    for mac in node.macs { nodeByMAC[mac] = name }
+    if let address = node.address { nodeByAddress[address] = name }
+  }
+
+  private mutating func setBoot(_ id: String, _ boot: Boot?) throws {
+    let old = boots[id]
+    if let old, old.node != boot?.node {
+      bootsByNode[old.node]?.removeAll { $0 == id }
+      if bootsByNode[old.node]?.isEmpty == true { bootsByNode[old.node] = nil }
+    }
+    if let address = old?.address, bootByAddress[address] == id, boot?.address != address { bootByAddress[address] = nil }
+    boots[id] = boot
+    guard let boot else { return }
+    if old?.node != boot.node { bootsByNode[boot.node, default: []].append(id) }
+    if let address = boot.address { bootByAddress[address] = id }
+  }
+
+  private struct UnreadableLease: Error {}
+
+  private mutating func setLease(_ key: String, _ name: String, _ value: [UInt8]?) throws {
+    guard let address = IPv4Address(name) else { throw UnreadableLease() }
+    let lease = value.flatMap { LeaseCoding.lease(key: key, value: $0) }
+    if value != nil, lease == nil { throw UnreadableLease() }
+    if let old = leases[address], case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
+      addressByMAC[mac] = nil
+    }
+    leases[address] = lease
+    if let lease, lease.state == .bound, case .hardware(let mac) = lease.holder { addressByMAC[mac] = address }
+  }
+}

@@ -1,0 +1,58 @@
+import FoundationEssentials
+
+/// A moment, to the millisecond; written as RFC 3339 in UTC: `2026-01-31T09:15:00.250Z`.
+package struct Timestamp: Hashable, Sendable, Comparable {
+  /// Since 1970-01-01 UTC.
+  package let milliseconds: Int64
+
+  package init(milliseconds: Int64) {
+    self.milliseconds = milliseconds
+  }
+
+  package static var now: Timestamp {
+    Timestamp(milliseconds: Int64((Date().timeIntervalSince1970 * 1000).rounded()))
+  }
+
+  /// Seconds from `earlier` to this.
+  package func seconds(since earlier: Timestamp) -> Double {
+    Double(milliseconds - earlier.milliseconds) / 1000
+  }
+
+  package func adding(seconds: Double) -> Timestamp {
+    Timestamp(milliseconds: milliseconds + Int64((seconds * 1000).rounded()))
+  }
+
+  package static func < (left: Timestamp, right: Timestamp) -> Bool {
+    left.milliseconds < right.milliseconds
+  }
+
+  private static let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+}
+
+extension Timestamp: LosslessStringConvertible {
+  package init?(_ description: String) {
+    guard let date = try? Self.style.parse(description) else { return nil }
+    milliseconds = Int64((date.timeIntervalSince1970 * 1000).rounded())
+  }
+
+  package var description: String {
+    Self.style.format(Date(timeIntervalSince1970: Double(milliseconds) / 1000))
+  }
+}
+
+extension Timestamp: Codable {
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    guard let value = Timestamp(text) else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "'\(text)' is not a time such as 2026-01-31T09:15:00.250Z")
+    }
+    self = value
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+}

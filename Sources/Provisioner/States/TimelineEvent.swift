@@ -1,0 +1,38 @@
+package import NetworkTypes
+
+/// One thing that happened in a boot.
+package struct TimelineEvent: Hashable, Sendable, Codable {
+  package enum Source: String, Hashable, Sendable, Codable {
+    case dhcp
+    case tftp
+    case http
+    case state
+    case step
+  }
+
+  package var at: Timestamp
+  package var source: Source
+  /// A word or two: `discover`, `script`, `50-root done`.
+  package var event: String
+  /// In words for a person.
+  package var detail: String
+  package var node: String?
+  package var mac: MACAddress?
+  package var boot: String?
+  /// What it took, where it is over.
+  package var seconds: Double?
+
+  package init(
+    at: Timestamp, source: Source, event: String, detail: String, node: String? = nil, mac: MACAddress? = nil,
+    boot: String? = nil, seconds: Double? = nil
+  ) {
+    self.at = at
+    self.source = source
+    self.event = event
+    self.detail = detail
+    self.node = node
+    self.mac = mac
+    self.boot = boot
+    self.seconds = seconds
+  }
+}

@@ -1,0 +1,71 @@
+package import NetworkTypes
+
+/// What stage 1 leaves in `/run/perseid/node.json`: who this node is, for the client in the running system.
+package struct NodeRecord: Hashable, Sendable, Codable {
+  package var version = 1
+  /// The appliance: numeric address and port.
+  package var server: IPv4Address
+  package var port: UInt16
+  package var boot: String?
+  package var nodeName: String
+  /// Every wired card, the one that booted first.
+  package var hardwareAddresses: [MACAddress]
+  /// The interface that booted.
+  package var interface: String
+  /// The digest of the capsule manifest the root came from.
+  package var generation: String?
+  /// The state to report first.
+  package var nextState: String
+  /// Seconds between reports.
+  package var intervalSeconds: Int?
+
+  package init(
+    server: IPv4Address, port: UInt16, boot: String?, nodeName: String, hardwareAddresses: [MACAddress],
+    interface: String, generation: String?, nextState: String, intervalSeconds: Int?
+  ) {
+    self.server = server
+    self.port = port
+    self.boot = boot
+    self.nodeName = nodeName
+    self.hardwareAddresses = hardwareAddresses
+    self.interface = interface
+    self.generation = generation
+    self.nextState = nextState
+    self.intervalSeconds = intervalSeconds
+  }
+
+  package static let path = "/run/perseid/node.json"
+}
+
+/// What stage 1 leaves in `/run/perseid/lease.json`: the address it was given, for whoever renews it.
+package struct LeaseRecord: Hashable, Sendable, Codable {
+  package var version = 1
+  package var address: IPv4Address
+  package var prefixLength: Int
+  package var router: IPv4Address?
+  /// Option 54: whom to ask for a renewal.
+  package var serverIdentifier: IPv4Address
+  /// Seconds the address may be used, from `obtainedAt`.
+  package var seconds: UInt32
+  /// CLOCK_BOOTTIME seconds: it goes on through suspend and does not follow the wall clock.
+  package var obtainedAt: Double
+
+  package init(
+    address: IPv4Address, prefixLength: Int, router: IPv4Address?, serverIdentifier: IPv4Address, seconds: UInt32,
+    obtainedAt: Double
+  ) {
+    self.address = address
+    self.prefixLength = prefixLength
+    self.router = router
+    self.serverIdentifier = serverIdentifier
+    self.seconds = seconds
+    self.obtainedAt = obtainedAt
+  }
+
+  package static let path = "/run/perseid/lease.json"
+}
+
+extension NodeRecord {
+  /// Largest handed-over file that is read, in bytes.
+  package static let sizeLimit = 64 << 10
+}

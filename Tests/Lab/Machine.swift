@@ -1,0 +1,94 @@
+import Foundation
+package import NetworkTypes
+
+/// A virtual machine with real firmware, no disk, and one network card it boots from.
+///
+/// It runs emulated (no KVM), so that it behaves the same wherever the tests run.
+package final class Machine: Sendable {
+  package enum Firmware: String, Sendable, CaseIterable {
+    /// SeaBIOS with iPXE in the card's ROM.
+    case bios
+    /// OVMF, booting by PXE with its own network stack.
+    case uefi
+    /// OVMF, booting by HTTP with its own network stack.
+    case uefiHTTP = "uefi-http"
+  }
+
+  package struct Configuration: Sendable {
+    package var name: String
+    package var mac: MACAddress
+    package var firmware: Firmware
+    /// Mebibytes.
+    package var memory: Int
+    package var processors: Int
+    /// Whether a reset ends it instead.
+    package var endsAtReset: Bool
+
+    package init(
+      name: String = "machine", mac: MACAddress, firmware: Firmware = .bios, memory: Int = 2048, processors: Int = 2,
+      endsAtReset: Bool = false
+    ) {
+      self.name = name
+      self.mac = mac
+      self.firmware = firmware
+      self.memory = memory
+      self.processors = processors
+      self.endsAtReset = endsAtReset
+    }
+
+    /// The `number`th machine of a site: 52:54:00:00:00:01 and so on.
+    package init(number: Int, firmware: Firmware = .bios, processors: Int = 2) {
+      self.init(
+        name: "machine\(number)", mac: MACAddress(rawValue: 0x5254_0000_0000 + UInt64(number)), firmware: firmware,
+        processors: processors)
+    }
+  }
+
+  package let configuration: Configuration
+  /// When it was powered on.
+  package let powerOn: ContinuousClock.Instant
+  private let process: RunningProcess
+
+  /// The serial console.
+  package var console: LineLog { process.log }
+  package var mac: MACAddress { configuration.mac }
+  package var isRunning: Bool { process.isRunning }
+
+  init(_ configuration: Configuration, tap: String, in namespace: NetworkNamespace, directory: String) throws {
+    self.configuration = configuration
+    var arguments = [
+      "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off",
+      "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "\(configuration.processors)",
+      "-m", "\(configuration.memory)", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
+      "-serial", "stdio", "-device", "virtio-rng-pci",
+      "-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no",
+    ]
+    var card = "virtio-net-pci,netdev=net0,mac=\(configuration.mac),bootindex=1"
+    if configuration.firmware != .bios {
+      // Without the ROM's iPXE it is the firmware's own network stack that boots.
+      card += ",romfile="
+      let variables = "\(directory)/\(configuration.name)-variables.fd"
+      try? FileManager.default.removeItem(atPath: variables)
+      try FileManager.default.copyItem(atPath: "/usr/share/OVMF/OVMF_VARS_4M.fd", toPath: variables)
+      arguments += [
+        "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "-drive", "if=pflash,unit=1,format=raw,file=\(variables)",
+      ]
+    }
+    if configuration.firmware == .uefiHTTP {
+      for version in ["4", "6"] {
+        arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv\(version)PXESupport,string=no"]
+      }
+    }
+    arguments += ["-device", card]
+    if configuration.endsAtReset { arguments.append("-no-reboot") }
+    powerOn = .now
+    process = try RunningProcess(
+      Command(arguments, namespace: namespace), logFile: "\(directory)/\(configuration.name)-console.log")
+  }
+
+  /// Pulls the plug.
+  package func powerOff() async {
+    await process.kill()
+  }
+}

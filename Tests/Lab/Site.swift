@@ -1,0 +1,84 @@
+import Foundation
+import Glibc
+package import NetworkTypes
+
+/// A small private network: a server at one end of a cable, a switch at the other, and machines on the switch.
+///
+/// The server's interface is `eth1`, 10.77.0.1/24. Everything is in namespaces and in a directory of its
+/// own, which go when `with` returns.
+package struct Site: Sendable {
+  /// Where the appliance (or a peer) runs.
+  package let server: NetworkNamespace
+  /// The switch: a bridge `lan`, into which machines' taps are plugged.
+  package let wire: NetworkNamespace
+  /// A directory of the site's own.
+  package let directory: String
+
+  package static let serverInterface = "eth1"
+  package static let serverAddress = IPv4Address(10, 77, 0, 1)
+  package static let prefixLength = 24
+  /// Addresses for clients.
+  package static let pool = "10.77.0.100-10.77.0.199"
+  static let bridge = "lan"
+
+  /// Makes a site for the time of `body`.
+  package static func with<Result>(
+    isolation: isolated (any Actor)? = #isolation, _ body: (Site) async throws -> Result
+  ) async throws -> Result {
+    let directory = try ScratchDirectory.make()
+    defer { ScratchDirectory.remove(directory) }
+    return try await NetworkNamespace.with("server", isolation: isolation) { server in
+      try await NetworkNamespace.with("wire", isolation: isolation) { wire in
+        try await wire.makeBridge(bridge)
+        try await server.connect(serverInterface, to: wire, "uplink")
+        try await server.configure(serverInterface, address: serverAddress, prefixLength: prefixLength)
+        try await wire.plug("uplink", into: bridge)
+        return try await body(Site(server: server, wire: wire, directory: directory))
+      }
+    }
+  }
+
+  /// Powers a machine on, its network card plugged into the switch.
+  package func start(_ configuration: Machine.Configuration) async throws -> Machine {
+    // Interface names are at most 15 characters.
+    let tap = "t" + configuration.mac.formatted(separator: "-").filter { $0 != "-" }
+    if try await Command("ip", "-n", wire.name, "link", "show", tap).run().exitCode != 0 {
+      try await wire.makeTap(tap, into: Self.bridge)
+    }
+    return try Machine(configuration, tap: tap, in: wire, directory: directory)
+  }
+
+  /// Makes a host of its own on the switch, with an interface `eth0` without address.
+  package func withHost<Result>(
+    _ role: String, mac: MACAddress? = nil, isolation: isolated (any Actor)? = #isolation,
+    _ body: (NetworkNamespace) async throws -> Result
+  ) async throws -> Result {
+    try await NetworkNamespace.with(role, isolation: isolation) { host in
+      // The name of the switch's end, unique and at most 15 characters.
+      let port = "p" + String(UInt32.random(in: .min ... .max), radix: 36)
+      try await host.connect("eth0", mac: mac, to: wire, port)
+      try await wire.plug(port, into: Self.bridge)
+      return try await body(host)
+    }
+  }
+}
+
+/// Directories for what a test leaves behind; kept where PERSEID_KEEP is set.
+package enum ScratchDirectory {
+  package static func make() throws -> String {
+    let base = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+    var template = Array("\(base)/perseid-lab-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else {
+      throw LabError("cannot make a directory in \(base): \(String(cString: strerror(errno)))")
+    }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  package static func remove(_ directory: String) {
+    guard ProcessInfo.processInfo.environment["PERSEID_KEEP"] == nil else {
+      print("kept: \(directory)")
+      return
+    }
+    try? FileManager.default.removeItem(atPath: directory)
+  }
+}

@@ -1,0 +1,187 @@
+import Foundation
+import Logging
+import NetworkTypes
+import ServiceLifecycle
+import Synchronization
+import TFTP
+import Testing
+
+@testable import Provisioner
+
+/// A logger that says nothing.
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// Answers every request alike, and remembers the requests.
+final class RecordingAPI: NodeAPI {
+  private let seen = Mutex<[NodeRequest]>([])
+  private let answer: @Sendable (NodeRequest) -> NodeResponse
+
+  init(_ answer: @escaping @Sendable (NodeRequest) -> NodeResponse) {
+    self.answer = answer
+  }
+
+  convenience init(_ response: NodeResponse) {
+    self.init { _ in response }
+  }
+
+  var requests: [NodeRequest] { seen.withLock { $0 } }
+
+  func respond(to request: NodeRequest) async -> NodeResponse {
+    seen.withLock { $0.append(request) }
+    return answer(request)
+  }
+}
+
+/// Runs a server on a free port of loopback while `body` runs, then stops it gracefully.
+func withServer(
+  _ api: any NodeAPI, _ limits: NodeHTTPServer.Limits = .init(), body: (Int) async throws -> Void
+) async throws {
+  let server = NodeHTTPServer(api: api, address: IPv4Address(127, 0, 0, 1), port: 0, limits: limits, logger: quiet)
+  let port = try await server.start()
+  let services = ServiceGroup(services: [server], logger: quiet)
+  try await withThrowingTaskGroup { tasks in
+    tasks.addTask { try await services.run() }
+    let result: Result<Void, any Error>
+    do { result = .success(try await body(port)) } catch { result = .failure(error) }
+    await services.triggerGracefulShutdown()
+    try await tasks.waitForAll()
+    try result.get()
+  }
+}
+
+/// Files of one test, gone with it.
+final class Files {
+  let directory: URL
+  private var count = 0
+
+  init() throws {
+    directory = FileManager.default.temporaryDirectory.appending(path: "perseid-http-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+  }
+
+  deinit {
+    try? FileManager.default.removeItem(at: directory)
+  }
+
+  func random(_ count: Int) -> [UInt8] {
+    var generator = SystemRandomNumberGenerator()
+    return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+  }
+
+  func write(_ bytes: [UInt8]) throws -> String {
+    count += 1
+    let file = directory.appending(path: "\(count)")
+    try Data(bytes).write(to: file)
+    return file.path
+  }
+
+  func part(_ bytes: [UInt8]) throws -> Content.Part {
+    .file(path: try write(bytes), size: bytes.count)
+  }
+
+  /// A file of zeros that takes no room.
+  func sparse(_ size: Int) throws -> Content.Part {
+    let path = try write([])
+    try #require(truncate(path, size) == 0)
+    return .file(path: path, size: size)
+  }
+}
+
+struct CurlAnswer {
+  var output: Data
+
+  var text: String { String(decoding: output, as: UTF8.self) }
+
+  /// With `-i`: the fields, and what follows them.
+  var head: String {
+    output.firstRange(of: Data("\r\n\r\n".utf8)).map { String(decoding: output[..<$0.upperBound], as: UTF8.self) } ?? ""
+  }
+
+  var body: Data {
+    output.firstRange(of: Data("\r\n\r\n".utf8)).map { Data(output[$0.upperBound...]) } ?? output
+  }
+
+  func field(_ name: String) -> String? {
+    head.split(separator: "\r\n").first { $0.hasPrefix(name + ": ") }.map { String($0.dropFirst(name.count + 2)) }
+  }
+}
+
+/// Runs curl with a bound of 30 seconds.
+@discardableResult
+func curl(_ arguments: String...) async throws -> CurlAnswer {
+  let process = Process()
+  process.executableURL = URL(filePath: "/usr/bin/curl")
+  process.arguments = ["--max-time", "30"] + arguments
+  let pipe = Pipe()
+  process.standardOutput = pipe
+  try process.run()
+  let output = try await withCheckedThrowingContinuation { continuation in
+    DispatchQueue.global().async {
+      continuation.resume(with: Result { try pipe.fileHandleForReading.readToEnd() ?? Data() })
+      process.waitUntilExit()
+    }
+  }
+  return CurlAnswer(output: output)
+}
+
+/// A connection of a client that does as the test says; every read is bounded to 10 seconds.
+final class RawConnection {
+  private var descriptor: Int32
+
+  init(port: Int) throws {
+    descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var bound = timeval(tv_sec: 10, tv_usec: 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &bound, socklen_t(MemoryLayout<timeval>.size))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    let connected = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    try #require(connected == 0)
+  }
+
+  deinit { close() }
+
+  func close() {
+    if descriptor >= 0 { Glibc.close(descriptor) }
+    descriptor = -1
+  }
+
+  func send(_ text: String) throws {
+    let bytes = Array(text.utf8)
+    try #require(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count)
+  }
+
+  func read(_ count: Int) throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    while bytes.count < count {
+      var buffer = [UInt8](repeating: 0, count: count - bytes.count)
+      let got = recv(descriptor, &buffer, buffer.count, 0)
+      try #require(got > 0, "the server closed, or was silent for 10 seconds")
+      bytes += buffer[..<got]
+    }
+    return bytes
+  }
+
+  func readHead() throws -> String {
+    var bytes: [UInt8] = []
+    while !bytes.suffix(4).elementsEqual("\r\n\r\n".utf8) { bytes += try read(1) }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// What comes until the server closes.
+  func readToEnd() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    while true {
+      var buffer = [UInt8](repeating: 0, count: 65536)
+      let got = recv(descriptor, &buffer, buffer.count, 0)
+      if got == 0 || (got < 0 && errno == ECONNRESET) { return bytes }
+      try #require(got > 0, "the server was silent for 10 seconds")
+      bytes += buffer[..<got]
+    }
+  }
+}
