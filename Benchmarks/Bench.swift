@@ -11,7 +11,7 @@ struct Bench {
           tree: try Cache.debianTree("bookworm"), directory: site.directory + "/tree")
         print("initramfs", tree.initramfsBytes, "root", tree.rootBytes)
         let server = try await PeerServer(site, tree: tree)
-        let times = try await BootTimes(site, configuration: .init(number: 1))
+        let times = try await BootTimes(site, configuration: .init(number: 1, firmware: .init(rawValue: ProcessInfo.processInfo.environment["FIRMWARE"] ?? "bios") ?? .bios))
         print(times)
         await server.stop()
       }

@@ -12,7 +12,7 @@ struct BootTimes {
   init(_ site: Site, configuration: Machine.Configuration) async throws {
     let watch = try RunningProcess(
       site.wire.command(
-        "tcpdump", "-i", "lan", "-n", "-l", "--immediate-mode", "-p",
+        "tcpdump", "-i", Site.uplink, "-n", "-l", "--immediate-mode",
         "tcp and src net 10.77.0.0/24 and not src host 10.77.0.1 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"))
     try await watch.log.line(containing: "listening on", within: .seconds(20))
     let firstRequest = Mutex<ContinuousClock.Instant?>(nil)

@@ -35,7 +35,8 @@ struct PeerServer {
         "--log-facility=-", "--interface=\(Site.serverInterface)", "--bind-interfaces",
         "--pid-file=\(scratch)/dnsmasq.pid", "--dhcp-leasefile=\(scratch)/leases", "--no-ping",
         "--dhcp-authoritative", "--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h",
-        "--dhcp-match=set:ipxe,175", "--dhcp-boot=tag:!ipxe,undionly.kpxe",
+        "--dhcp-match=set:ipxe,175", "--dhcp-match=set:uefi,option:client-arch,7",
+        "--dhcp-boot=tag:!ipxe,tag:!uefi,undionly.kpxe", "--dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi",
         "--dhcp-boot=tag:ipxe,http://10.77.0.1/boot.ipxe", "--enable-tftp", "--tftp-root=\(tree.directory)"))
     try await dnsmasq.log.line(containing: "started", within: .seconds(20))
     try await nginx.log.line(containing: "start worker process ", within: .seconds(20))
@@ -48,7 +49,7 @@ struct PeerServer {
 
   private static let loaderScript = """
     #!ipxe
-    kernel http://10.77.0.1/kernel console=tty0 console=ttyS0,115200
+    kernel http://10.77.0.1/kernel initrd=initramfs console=tty0 console=ttyS0,115200
     initrd http://10.77.0.1/initramfs
     boot
 

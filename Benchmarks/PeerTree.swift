@@ -4,7 +4,7 @@ import Lab
 /// The files that the peer's site serves, made from the same root file system as the capsule:
 /// a kernel, an initramfs of busybox, zstd and a script, and the root as root.tar.zst with its digest.
 struct PeerTree {
-  /// Holds `kernel`, `initramfs`, `root.tar.zst`, `root.sha256` (for HTTP) and `undionly.kpxe` (for TFTP).
+  /// Holds `kernel`, `initramfs`, `root.tar.zst`, `root.sha256` (for HTTP) and the loaders (for TFTP).
   let directory: String
 
   /// Bytes of the initramfs and of the compressed root.
@@ -32,7 +32,7 @@ struct PeerTree {
     tree=$1 out=$2
     cd "$out"
     mkdir -p image/bin image/proc image/sys image/dev image/newroot image/modules image/usr/bin
-    cp /usr/lib/ipxe/undionly.kpxe .
+    cp /usr/lib/ipxe/undionly.kpxe /usr/lib/ipxe/snponly.efi .
     names=$(tar -tf "$tree" | grep -E '^\\./boot/vmlinuz-|/modules/[^/]+/kernel/(drivers/(net/(virtio_net|net_failover)|virtio/virtio(_pci|_pci_modern_dev|_pci_legacy_dev|_ring)?)|net/core/failover|net/packet/af_packet)\\.ko')
     tar -xf "$tree" -C image/modules --transform 's,.*/,,' $names
     mv image/modules/vmlinuz-* kernel
@@ -46,7 +46,7 @@ struct PeerTree {
     cp init image/init
     chmod 755 image/init
     (cd image && find . | cpio --quiet -o -H newc) | zstd -q -19 -o initramfs
-    zstd -q -T0 -o root.tar.zst "$tree"
+    zstd -q -T0 -f -o root.tar.zst "$tree"
     sha256sum root.tar.zst > root.sha256
     """
 

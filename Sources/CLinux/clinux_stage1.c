@@ -18,6 +18,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -102,7 +103,7 @@ int clinux_default_route(const char *name, uint32_t gateway) {
   return result < 0 && errno == EEXIST ? 0 : result;
 }
 
-dev_t clinux_makedev(unsigned major, unsigned minor) {
+uint64_t clinux_makedev(unsigned major, unsigned minor) {
   return makedev(major, minor);
 }
 
@@ -117,7 +118,7 @@ int clinux_open_directory_at(int directory, const char *name) {
 }
 
 static int spawn_with(
-    pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input, int output,
+    int32_t *pid, const char *path, char *const arguments[], char *const environment[], int input, int output,
     short flags) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -147,11 +148,11 @@ static int spawn_with(
   return error;
 }
 
-int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int output) {
+int clinux_spawn(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int output) {
   return spawn_with(pid, path, arguments, environment, -1, output, POSIX_SPAWN_SETPGROUP);
 }
 
-int clinux_spawn_shell(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal) {
+int clinux_spawn_shell(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal) {
   return spawn_with(pid, path, arguments, environment, terminal, terminal, POSIX_SPAWN_SETSID);
 }
 
@@ -180,6 +181,18 @@ void clinux_restart_on_fault(unsigned seconds) {
   action.sa_handler = on_fault;
   fault_pause = seconds;
   for (unsigned index = 0; index < sizeof faults / sizeof *faults; index++) sigaction(faults[index], &action, NULL);
+}
+
+int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t length) {
+  return fsetxattr(fd, name, value, length, 0);
+}
+
+int clinux_set_attribute_of_link(const char *path, const char *name, const void *value, uint64_t length) {
+  return lsetxattr(path, name, value, length, 0);
+}
+
+const char *clinux_error_text(int code) {
+  return strerrordesc_np(code);
 }
 
 long clinux_filesystem_type(const char *path) {

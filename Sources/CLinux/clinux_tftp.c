@@ -1,4 +1,7 @@
-#include "clinux.h"
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "clinux_tftp.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -7,16 +10,23 @@
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+
+_Static_assert(sizeof(struct clinux_tftp_part) == sizeof(struct iovec) &&
+                   offsetof(struct clinux_tftp_part, start) == offsetof(struct iovec, iov_base) &&
+                   offsetof(struct clinux_tftp_part, count) == offsetof(struct iovec, iov_len),
+               "clinux_tftp_part is passed where the kernel reads an iovec");
 
 int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info) {
   int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -38,7 +48,7 @@ int clinux_tftp_port(int descriptor) {
   return ntohs(name.sin_port);
 }
 
-ssize_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses) {
+int64_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses) {
   struct sockaddr_in peer = {0};
   struct iovec part = {.iov_base = buffer, .iov_len = capacity};
   union {
@@ -64,10 +74,10 @@ ssize_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struc
       addresses->local_address = ntohl(info.ipi_spec_dst.s_addr);
     }
   }
-  return message.msg_flags & MSG_TRUNC ? (ssize_t)capacity + 1 : count;
+  return message.msg_flags & MSG_TRUNC ? (int64_t)capacity + 1 : count;
 }
 
-ssize_t clinux_tftp_send(int descriptor, const struct iovec *parts, size_t count, uint16_t segment,
+int64_t clinux_tftp_send(int descriptor, const struct clinux_tftp_part *parts, size_t count, uint16_t segment,
                          const struct clinux_tftp_addresses *addresses) {
   struct sockaddr_in peer = {.sin_family = AF_INET,
                              .sin_port = htons(addresses->peer_port),
@@ -78,7 +88,7 @@ ssize_t clinux_tftp_send(int descriptor, const struct iovec *parts, size_t count
   } control;
   struct msghdr message = {.msg_name = &peer,
                            .msg_namelen = sizeof peer,
-                           .msg_iov = (struct iovec *)parts,
+                           .msg_iov = (struct iovec *)(uintptr_t)parts,
                            .msg_iovlen = count};
   if (segment != 0 || addresses->local_address != 0) {
     memset(&control, 0, sizeof control);
@@ -117,6 +127,11 @@ uint64_t clinux_tftp_reserve_descriptors(uint64_t wanted) {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return limit.rlim_cur;
+}
+
+int clinux_tftp_eventfd(void) {
+  int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return descriptor < 0 ? -errno : descriptor;
 }
 
 int clinux_tftp_epoll_create(void) {

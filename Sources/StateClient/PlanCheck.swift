@@ -1,3 +1,4 @@
+import CapsuleFormat
 package import StateProtocol
 
 /// Looks a plan over before anything of it is fetched or run.

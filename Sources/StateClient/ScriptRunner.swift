@@ -32,11 +32,12 @@ package struct ScriptRunner {
     echo: (UnsafeRawBufferPointer) -> Void = { _ in }
   ) throws(SystemError) -> Result {
     var ends: [CInt] = [-1, -1]
-    try check("make a pipe for \(path)") { pipe2(&ends, O_CLOEXEC | O_NONBLOCK) }
+    try check("make a pipe for \(path)") { pipe(&ends) }
     let reading = OpenFile(owning: ends[0])
     var writing: OpenFile? = OpenFile(owning: ends[1])
-    // Non-blocking is for this side alone: a script's own writes must wait.
-    try check("set up a pipe") { fcntl(ends[1], F_SETFL, 0) }
+    for end in ends { try check("set up a pipe") { fcntl(end, F_SETFD, FD_CLOEXEC) } }
+    // For this side alone: a script's own writes must wait.
+    try check("set up a pipe") { fcntl(ends[0], F_SETFL, O_NONBLOCK) }
     let started = Clock.now
     let pid = try spawn(path, arguments, environment, output: ends[1])
     writing = nil

@@ -1,6 +1,5 @@
 package import CapsuleFormat
-import Crypto
-import Glibc
+package import Glibc
 package import StateProtocol
 
 /// What went wrong between this node and the appliance.
@@ -139,21 +138,19 @@ package struct StateClient: ~Copyable {
         throw StateClientError.http(
           HTTPError(.status(head.status), request: "GET \(url)", expected: "status 200", came: "status \(head.status)"))
       }
-      var hash = SHA256()
+      var hash = ContentHash()
       var count: Int64 = 0
       var piece = [UInt8](repeating: 0, count: 128 << 10)
       while count <= length {
-        let read = try piece.withUnsafeMutableBytes { (target) throws(HTTPError) in try connection.read(into: target) }
+        let read = try piece.withUnsafeMutableBufferPointer { (target) throws(HTTPError) in
+          try connection.read(into: UnsafeMutableRawBufferPointer(target))
+        }
         if read == 0 { break }
         count += Int64(read)
-        try piece.withUnsafeBytes { (bytes) throws(SystemError) in
-          let bytes = UnsafeRawBufferPointer(rebasing: bytes[..<read])
-          hash.update(bufferPointer: bytes)
-          try file.write(bytes, to: path)
-        }
+        piece.withUnsafeBytes { hash.update(UnsafeRawBufferPointer(rebasing: $0[..<read])) }
+        try file.write(piece, count: read, to: path)
       }
-      guard let found = Digest(bytes: Array(hash.finalize())) else { throw SystemError("hash \(path)", code: EINVAL) }
-      try Self.verify(url: url, digest: digest, length: length, found: found, count: count)
+      try Self.verify(url: url, digest: digest, length: length, found: hash.finish(), count: count)
       try check("set the mode of \(path)") { fchmod(file.descriptor, mode) }
     } catch {
       unlink(path)
@@ -175,22 +172,5 @@ package struct StateClient: ~Copyable {
     guard found == digest else {
       throw .notAsPromised(url: url, expected: "content of \(digest)", came: "\(found)")
     }
-  }
-}
-
-extension Digest {
-  /// SHA-256 of bytes.
-  package static func ofContent(_ bytes: [UInt8]) -> Digest {
-    bytes.withUnsafeBytes { ofContent($0) }
-  }
-
-  /// SHA-256 of bytes.
-  package static func ofContent(_ bytes: UnsafeRawBufferPointer) -> Digest {
-    var hash = SHA256()
-    hash.update(bufferPointer: bytes)
-    guard let digest = Digest(bytes: Array(hash.finalize())) else {
-      preconditionFailure("SHA-256 has 32 bytes")
-    }
-    return digest
   }
 }

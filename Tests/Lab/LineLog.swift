@@ -15,6 +15,7 @@ package final class LineLog: Sendable {
     var waiters: [Int: (matches: @Sendable (String) -> Bool, waiter: Waiter<String>)] = [:]
     var nextWaiter = 0
     var observers: [@Sendable (String) -> Void] = []
+    var closers: [@Sendable () -> Void] = []
   }
   private let state = Mutex(State())
   private let capacity: Int
@@ -32,6 +33,8 @@ package final class LineLog: Sendable {
         state.isClosed = true
         for (_, waiting) in state.waiters { calls.append { waiting.waiter.resume(with: nil) } }
         state.waiters = [:]
+        for closer in state.closers { calls.append { closer() } }
+        state.closers = []
         return
       }
       for byte in piece {
@@ -68,6 +71,15 @@ package final class LineLog: Sendable {
   /// Calls `observer` with each finished line from now on, on the thread that reads them.
   package func observe(_ observer: @escaping @Sendable (String) -> Void) {
     state.withLock { $0.observers.append(observer) }
+  }
+
+  /// Calls `closer` once when the writer has ended, at once where it has already.
+  func whenClosed(_ closer: @escaping @Sendable () -> Void) {
+    let isClosed = state.withLock { state in
+      if !state.isClosed { state.closers.append(closer) }
+      return state.isClosed
+    }
+    if isClosed { closer() }
   }
 
   /// All lines that are kept, the unfinished one at the end.

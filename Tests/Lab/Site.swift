@@ -20,6 +20,8 @@ package struct Site: Sendable {
   /// Addresses for clients.
   package static let pool = "10.77.0.100-10.77.0.199"
   static let bridge = "lan"
+  /// The switch's end of the cable to the server: everything between them passes here.
+  package static let uplink = "uplink"
 
   /// Makes a site for the time of `body`.
   package static func with<Result>(
@@ -30,9 +32,9 @@ package struct Site: Sendable {
     return try await NetworkNamespace.with("server", isolation: isolation) { server in
       try await NetworkNamespace.with("wire", isolation: isolation) { wire in
         try await wire.makeBridge(bridge)
-        try await server.connect(serverInterface, to: wire, "uplink")
+        try await server.connect(serverInterface, to: wire, uplink)
         try await server.configure(serverInterface, address: serverAddress, prefixLength: prefixLength)
-        try await wire.plug("uplink", into: bridge)
+        try await wire.plug(uplink, into: bridge)
         return try await body(Site(server: server, wire: wire, directory: directory))
       }
     }
@@ -64,10 +66,12 @@ package struct Site: Sendable {
 }
 
 /// Directories for what a test leaves behind; kept where PERSEID_KEEP is set.
+///
+/// They are in $PERSEID_SCRATCH, which in-private-namespaces makes and removes however the tests end.
 package enum ScratchDirectory {
   package static func make() throws -> String {
-    let base = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
-    var template = Array("\(base)/perseid-lab-XXXXXX".utf8CString)
+    let base = ProcessInfo.processInfo.environment["PERSEID_SCRATCH"] ?? "/tmp"
+    var template = Array("\(base)/lab-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
       throw LabError("cannot make a directory in \(base): \(String(cString: strerror(errno)))")
     }

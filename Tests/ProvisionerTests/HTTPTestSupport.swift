@@ -63,9 +63,12 @@ final class Files {
     try? FileManager.default.removeItem(at: directory)
   }
 
-  func random(_ count: Int) -> [UInt8] {
-    var generator = SystemRandomNumberGenerator()
-    return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+  func random(_ count: Int) throws -> [UInt8] {
+    // Not one by one: that takes seconds of a thread that the server needs.
+    let source = try FileHandle(forReadingFrom: URL(filePath: "/dev/urandom"))
+    let bytes = [UInt8](try #require(try source.read(upToCount: count)))
+    try #require(bytes.count == count)
+    return bytes
   }
 
   func write(_ bytes: [UInt8]) throws -> String {
@@ -106,27 +109,41 @@ struct CurlAnswer {
   }
 }
 
+/// Runs what waits for the network in a thread of its own: Swift's tasks and Dispatch share as many
+/// threads as there are processors, and the server needs them.
+func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+  try await withCheckedThrowingContinuation { continuation in
+    Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+  }
+}
+
 /// Runs curl with a bound of 30 seconds.
 @discardableResult
 func curl(_ arguments: String...) async throws -> CurlAnswer {
-  let process = Process()
-  process.executableURL = URL(filePath: "/usr/bin/curl")
-  process.arguments = ["--max-time", "30"] + arguments
-  let pipe = Pipe()
-  process.standardOutput = pipe
-  try process.run()
-  let output = try await withCheckedThrowingContinuation { continuation in
-    DispatchQueue.global().async {
-      continuation.resume(with: Result { try pipe.fileHandleForReading.readToEnd() ?? Data() })
-      process.waitUntilExit()
-    }
+  try await blocking {
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/curl")
+    process.arguments = ["--max-time", "30"] + arguments
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+    process.waitUntilExit()
+    return CurlAnswer(output: output)
   }
-  return CurlAnswer(output: output)
+}
+
+/// The server closed before it had sent all that was waited for, or sent nothing for 10 seconds.
+struct Silence: Error {
+  var read: Int
+  var of: Int
+  var reason: String
 }
 
 /// A connection of a client that does as the test says; every read is bounded to 10 seconds.
-final class RawConnection {
-  private var descriptor: Int32
+final class RawConnection: Sendable {
+  private let descriptor: Int32
+  private let isOpen = Atomic(true)
 
   init(port: Int) throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -147,41 +164,48 @@ final class RawConnection {
   deinit { close() }
 
   func close() {
-    if descriptor >= 0 { Glibc.close(descriptor) }
-    descriptor = -1
+    if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
   }
 
   func send(_ text: String) throws {
     let bytes = Array(text.utf8)
-    try #require(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count)
+    try #require(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
   }
 
-  func read(_ count: Int) throws -> [UInt8] {
+  func read(_ count: Int) async throws -> [UInt8] {
+    try await blocking { try self.take(count) }
+  }
+
+  private func take(_ count: Int) throws -> [UInt8] {
     var bytes: [UInt8] = []
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
       let got = recv(descriptor, &buffer, buffer.count, 0)
-      try #require(got > 0, "the server closed, or was silent for 10 seconds")
+      guard got > 0 else { throw Silence(read: bytes.count, of: count, reason: got == 0 ? "closed" : "silent") }
       bytes += buffer[..<got]
     }
     return bytes
   }
 
-  func readHead() throws -> String {
-    var bytes: [UInt8] = []
-    while !bytes.suffix(4).elementsEqual("\r\n\r\n".utf8) { bytes += try read(1) }
-    return String(decoding: bytes, as: UTF8.self)
+  func readHead() async throws -> String {
+    try await blocking {
+      var bytes: [UInt8] = []
+      while !bytes.suffix(4).elementsEqual("\r\n\r\n".utf8) { bytes += try self.take(1) }
+      return String(decoding: bytes, as: UTF8.self)
+    }
   }
 
   /// What comes until the server closes.
-  func readToEnd() throws -> [UInt8] {
-    var bytes: [UInt8] = []
-    while true {
-      var buffer = [UInt8](repeating: 0, count: 65536)
-      let got = recv(descriptor, &buffer, buffer.count, 0)
-      if got == 0 || (got < 0 && errno == ECONNRESET) { return bytes }
-      try #require(got > 0, "the server was silent for 10 seconds")
-      bytes += buffer[..<got]
+  func readToEnd() async throws -> String {
+    try await blocking {
+      var bytes: [UInt8] = []
+      while true {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        let got = recv(self.descriptor, &buffer, buffer.count, 0)
+        if got == 0 || (got < 0 && errno == ECONNRESET) { return String(decoding: bytes, as: UTF8.self) }
+        guard got > 0 else { throw Silence(read: bytes.count, of: .max, reason: "silent") }
+        bytes += buffer[..<got]
+      }
     }
   }
 }

@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #endif
 
+#include "clinux_capsule.h"
+#include "clinux_dhcp.h"
 #include "clinux_stage1.h"
 
 #include "clinux_tftp.h"

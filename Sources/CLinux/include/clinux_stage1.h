@@ -1,10 +1,8 @@
 // Stage 1 and the node's client: what a program that is process 1 asks of the kernel.
 #ifndef CLINUX_STAGE1_H
 #define CLINUX_STAGE1_H
+// No system header but this one: with _GNU_SOURCE others would define types that Swift already has otherwise.
 #include <stdint.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/xattr.h>
 
 // finit_module(2) has no function in the C library, and syscall() is variadic. 0, or -1 with errno.
 int clinux_finit_module(int fd, const char *parameters);
@@ -20,7 +18,7 @@ int clinux_interface_address(const char *name, uint32_t address, uint32_t netmas
 int clinux_default_route(const char *name, uint32_t gateway);
 
 // makedev() is a macro.
-dev_t clinux_makedev(unsigned major, unsigned minor);
+uint64_t clinux_makedev(unsigned major, unsigned minor);
 
 // MS_ flags are an enumeration in one C library and macros in another.
 unsigned long clinux_mount_flag_nosuid(void);
@@ -34,9 +32,9 @@ int clinux_open_directory_at(int directory, const char *name);
 
 // posix_spawn in a process group of its own, with standard input from /dev/null and both outputs to
 // `output`; SIGPIPE and the signal mask as a program expects them. 0, or an errno.
-int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int output);
+int clinux_spawn(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int output);
 // The same on a terminal of its own, for a person: a session leader with `terminal` as its three files.
-int clinux_spawn_shell(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal);
+int clinux_spawn_shell(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal);
 
 // WIFEXITED and its kin are macros: the exit code, or 128 and the signal.
 int clinux_exit_code(int status);
@@ -44,6 +42,14 @@ int clinux_exit_code(int status);
 // A fault in process 1 would be a kernel panic without a word: instead a line on the console, a
 // pause, and a restart of the machine. Signal handlers must not run Swift.
 void clinux_restart_on_fault(unsigned seconds);
+
+// sys/xattr.h is no part of Swift's C library module. The name is taken beneath an open directory's
+// path, and a link itself is meant. 0, or -1 with errno.
+int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t length);
+int clinux_set_attribute_of_link(const char *path, const char *name, const void *value, uint64_t length);
+
+// strerrordesc_np() stands behind _GNU_SOURCE: the words for an errno, a constant; NULL for none.
+const char *clinux_error_text(int code);
 
 // statfs() and struct statfs share a name, which Swift resolves to one of them. The type's magic, or 0.
 long clinux_filesystem_type(const char *path);

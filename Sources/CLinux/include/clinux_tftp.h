@@ -2,9 +2,9 @@
 // one system call, and the segmentation of one large buffer into datagrams by the kernel.
 #ifndef CLINUX_TFTP_H
 #define CLINUX_TFTP_H
+// No system header but these: with _GNU_SOURCE others would define types that Swift already has otherwise.
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
-#include <sys/uio.h>
 
 // A datagram's addresses, all in host order.
 struct clinux_tftp_addresses {
@@ -22,18 +22,27 @@ int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info);
 // The port the socket is bound to (host order), or -errno.
 int clinux_tftp_port(int descriptor);
 
+// Bytes in memory: laid out as struct iovec is.
+struct clinux_tftp_part {
+  const void *start;
+  size_t count;
+};
+
 // Receives one datagram without waiting. Returns its bytes, or -errno (-EAGAIN where there is none).
 // A datagram longer than `capacity` counts `capacity` + 1.
-ssize_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses);
+int64_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses);
 
 // Sends what `parts` point to, in one system call. `segment` 0: one datagram. Otherwise the kernel cuts it
 // into datagrams of `segment` bytes, the last possibly shorter (UDP_SEGMENT). Returns bytes or -errno.
-ssize_t clinux_tftp_send(int descriptor, const struct iovec *parts, size_t count, uint16_t segment,
+int64_t clinux_tftp_send(int descriptor, const struct clinux_tftp_part *parts, size_t count, uint16_t segment,
                          const struct clinux_tftp_addresses *addresses);
 
 // How many descriptors this process may open, after raising its own limit to `wanted` as far as its
 // hard limit allows (getrlimit takes an enum that Swift imports differently from C library to C library).
 uint64_t clinux_tftp_reserve_descriptors(uint64_t wanted);
+
+// A non-blocking eventfd (its flags are an enumeration that is also macros). The descriptor, or -errno.
+int clinux_tftp_eventfd(void);
 
 // epoll_event is packed on some machines and its data is a union: plain numbers instead.
 int clinux_tftp_epoll_create(void);

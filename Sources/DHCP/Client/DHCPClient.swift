@@ -1,3 +1,5 @@
+import DHCPWire
+import Glibc
 package import NetworkTypes
 
 /// A DHCP client for a machine whose network card is up and may have no address yet (RFC 2131, section 4.4).
@@ -19,31 +21,82 @@ package enum DHCPClient {
     on interface: String, hardwareAddress: MACAddress, vendorClass: String, hostName: String? = nil,
     requested: IPv4Address? = nil, within seconds: Int
   ) throws(DHCPClientError) -> AcquiredLease {
-    throw .notImplemented
+    let machine = ClientMachine(
+      acquiring: .init(hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName),
+      requested: requested, now: milliseconds(), random: random)
+    return try run(machine, on: interface, within: seconds)
   }
 
   /// Asks for more time: the server that gave the lease by unicast before T2 (RENEWING), any server by
   /// broadcast after it (REBINDING). Call it at ``AcquiredLease/renewAt``. The interface must hold the
   /// lease's address.
-  /// - Parameter seconds: Gives up after so many seconds with ``DHCPClientError/noAnswer(_:)``; the lease
-  ///   itself is good until its end, so call again later.
-  /// - Throws: ``DHCPClientError``; after ``DHCPClientError/refused(_:)`` and ``DHCPClientError/expired``
-  ///   the address must no longer be used: begin again with ``acquire(on:hardwareAddress:vendorClass:hostName:requested:within:)``.
+  /// - Parameter seconds: Gives up after so many seconds with ``DHCPClientError/noAnswer(interface:what:seconds:)``;
+  ///   the lease itself is good until its end, so call again later.
+  /// - Throws: ``DHCPClientError``; after ``DHCPClientError/refused(_:message:)`` and
+  ///   ``DHCPClientError/expired(_:)`` the address must no longer be used: begin again with
+  ///   ``acquire(on:hardwareAddress:vendorClass:hostName:requested:within:)``.
   package static func renew(
     _ lease: AcquiredLease, on interface: String, hardwareAddress: MACAddress, vendorClass: String,
     hostName: String? = nil, within seconds: Int
   ) throws(DHCPClientError) -> AcquiredLease {
-    throw .notImplemented
+    let machine = ClientMachine(
+      extending: lease, .init(hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName),
+      now: milliseconds(), random: random)
+    return try run(machine, on: interface, within: seconds)
   }
 
   /// Gives the address back. Nothing answers a RELEASE, so nothing is waited for.
   package static func release(
     _ lease: AcquiredLease, on interface: String, hardwareAddress: MACAddress
   ) throws(DHCPClientError) {
-    throw .notImplemented
+    var message = DHCPMessage(
+      operation: .request, hardware: HardwareAddress(hardwareAddress), transaction: random(),
+      clientAddress: lease.address)
+    message.options.set(.messageType, [DHCPMessageType.release.rawValue])
+    message.options.set(.serverIdentifier, lease.serverIdentifier.bytes)
+    message.options.set(.clientIdentifier, [1] + hardwareAddress.bytes)
+    let socket = try ClientSocket(interface: interface)
+    try socket.send(message, to: lease.serverIdentifier)
   }
 
   /// Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps.
-  package static func now() -> Int64 { 0 }
+  package static func now() -> Int64 { milliseconds() / 1000 }
+
+  /// Milliseconds of CLOCK_BOOTTIME.
+  package static func milliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+  }
+
+  private static func run(
+    _ machine: ClientMachine, on interface: String, within seconds: Int
+  ) throws(DHCPClientError) -> AcquiredLease {
+    var machine = machine
+    var socket = try ClientSocket(interface: interface)
+    let (length, overflow) = Int64(max(1, seconds)).multipliedReportingOverflow(by: 1000)
+    let deadline = overflow ? Int64.max / 2 : milliseconds() + length
+    var action = machine.send(now: milliseconds())
+    while true {
+      let waitUntil: Int64
+      switch action {
+      case .acquired(let lease): return lease
+      case .refused(let address, let message): throw .refused(address, message: message)
+      case .expired(let address): throw .expired(address)
+      case .wait(let until): waitUntil = until
+      case .send(let message, let address, let until):
+        try socket.send(message, to: address)
+        waitUntil = until
+      }
+      if let message = try socket.receive(until: min(waitUntil, deadline)) {
+        action = machine.received(message, now: milliseconds())
+      } else if milliseconds() >= deadline {
+        throw .noAnswer(interface: interface, what: machine.awaited, seconds: seconds)
+      } else {
+        action = machine.send(now: milliseconds())
+      }
+    }
+  }
+
+  private static func random() -> UInt32 { UInt32.random(in: .min ... .max) }
 }
-package enum DHCPClientError: Error { case notImplemented, noAnswer(String), refused(String), expired }

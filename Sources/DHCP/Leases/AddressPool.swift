@@ -104,11 +104,9 @@ struct AddressPool {
   mutating func restore(_ lease: Lease) {
     let known = addresses[lease.holder].flatMap { records[$0]?.lease }
     record(lease)
-    if let known, known.address != lease.address, known.state == .bound || lease.state != .bound,
-      known.expires >= lease.expires || lease.state != .bound
-    {
-      addresses[lease.holder] = known.address
-    }
+    guard let known, known.address != lease.address else { return }
+    let isBetter = (known.state == .bound ? 1 : 0, known.expires) > (lease.state == .bound ? 1 : 0, lease.expires)
+    if isBetter { addresses[lease.holder] = known.address }
   }
 
   /// The next address for a client that has none: one that nobody had, else the one free the longest.

@@ -1,4 +1,4 @@
-package import NetworkTypes
+import NetworkTypes
 
 extension DHCPMessage {
   /// Reads a message.

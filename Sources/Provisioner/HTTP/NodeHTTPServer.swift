@@ -1,11 +1,11 @@
+import Glibc
 package import Logging
 import NIOCore
 import NIOHTTP1
 package import NIOPosix
 package import NetworkTypes
-package import ServiceLifecycle
+import ServiceLifecycle
 import Synchronization
-import Glibc
 
 /// The nodes' HTTP server: plain HTTP/1.1 with files by sendfile, made for boot firmware.
 ///
@@ -212,7 +212,7 @@ package final class NodeHTTPServer: Service {
 
 extension IPv4Address {
   fileprivate init?(_ address: SocketAddress) {
-    guard case .v4(let address) = address else { return nil }
-    self.init(rawValue: UInt32(bigEndian: address.address.sin_addr.s_addr))
+    guard let text = address.ipAddress else { return nil }
+    self.init(text)
   }
 }

@@ -59,19 +59,18 @@ package final class Registry: Sendable {
   }
 
   /// A machine that nobody named yet: the node it becomes, and what to write for it. Within `update`.
-  func discover(_ macs: [MACAddress], guid: String?, now: Timestamp, in view: inout RegistryView) throws -> (Node, [Change]) {
-    let name = view.nextFreeName(pattern)
-    view.reserved.insert(name)
-    var node = Node(name: name, macs: macs, created: now)
+  /// The name stays set aside until `release`.
+  func discover(
+    _ mac: MACAddress, guid: String?, now: Timestamp, in view: inout RegistryView
+  ) throws -> (Node, [Change]) {
+    var node = Node(name: view.reserveName(pattern, for: mac), macs: [mac], created: now)
     node.guid = guid
     return (node, try Self.changes(from: nil, to: node))
   }
 
-  /// Gives back names that `discover` reserved.
-  func unreserve(_ names: [String]) {
-    view.withLock { view in
-      for name in names { view.reserved.remove(name) }
-    }
+  /// Gives back a name that was set aside for a card, once its node is there or will not be.
+  func release(_ mac: MACAddress) {
+    view.withLock { $0.releaseName(of: mac) }
   }
 
   /// What to write so that `old` becomes `new`: the record, and the claims on cards and addresses.

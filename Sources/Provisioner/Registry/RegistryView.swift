@@ -14,9 +14,10 @@ package struct RegistryView: Sendable {
   package private(set) var leases: [IPv4Address: Lease] = [:]
   /// Records that could not be read: named in the log, never guessed at.
   package private(set) var damaged: [String] = []
-  /// Names given to nodes whose commit is under way.
-  package var reserved: Set<String> = []
 
+  /// Names given to nodes whose commit is under way: by name and by card.
+  private var reservedNames: [String: MACAddress] = [:]
+  private var reservedByMAC: [MACAddress: String] = [:]
   private var nodeByMAC: [MACAddress: String] = [:]
   private var nodeByAddress: [IPv4Address: String] = [:]
   /// Identifiers, the oldest boot first.
@@ -57,12 +58,26 @@ package struct RegistryView: Sendable {
     EffectiveNode(node, group: groups[node.group ?? defaults.group]?.settings, defaults: defaults)
   }
 
+  /// The first name of the pattern that no node has, set aside for this card until it is released, so
+  /// that a thousand machines at one moment do not all ask for one name.
+  package mutating func reserveName(_ pattern: NamePattern, for mac: MACAddress) -> String {
+    if let name = reservedByMAC[mac] { return name }
+    let name = nextFreeName(pattern)
+    reservedNames[name] = mac
+    reservedByMAC[mac] = name
+    return name
+  }
+
+  package mutating func releaseName(of mac: MACAddress) {
+    if let name = reservedByMAC.removeValue(forKey: mac) { reservedNames[name] = nil }
+  }
+
   /// The first name of the pattern that no node has.
   package mutating func nextFreeName(_ pattern: NamePattern) -> String {
     var number = freeHints[pattern] ?? 0
     while nodes[pattern.name(number)] != nil { number += 1 }
     freeHints[pattern] = number
-    while nodes[pattern.name(number)] != nil || reserved.contains(pattern.name(number)) { number += 1 }
+    while nodes[pattern.name(number)] != nil || reservedNames[pattern.name(number)] != nil { number += 1 }
     return pattern.name(number)
   }
 

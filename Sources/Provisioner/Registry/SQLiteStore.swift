@@ -1,4 +1,6 @@
+import Foundation
 import GRDB
+import NetworkTypes
 import Synchronization
 
 /// The store of one machine: one SQLite file.

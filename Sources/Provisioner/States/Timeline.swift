@@ -1,5 +1,4 @@
-import Logging
-package import NetworkTypes
+package import Logging
 import Synchronization
 
 /// The one narrow channel through which every part says what happens: to who watches at once, to the

@@ -133,7 +133,9 @@ package struct HTTPConnection: ~Copyable {
           body = .chunk(size, isFirst: false)
           if size == 0 {
             // Trailer fields are read over (RFC 9112, section 7.1.2).
-            while try !readLine().isEmpty {}
+            while true {
+              if try readLine().isEmpty { break }
+            }
             body = .none
           }
         }
@@ -172,7 +174,9 @@ package struct HTTPConnection: ~Copyable {
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 64 << 10)
     while true {
-      let count = try piece.withUnsafeMutableBytes { (target) throws(HTTPError) in try read(into: target) }
+      let count = try piece.withUnsafeMutableBufferPointer { (target) throws(HTTPError) in
+        try read(into: UnsafeMutableRawBufferPointer(target))
+      }
       if count == 0 { return HTTPResponse(head: head, body: bytes) }
       bytes.append(contentsOf: piece[..<count])
       guard bytes.count <= bodyLimit else {
@@ -193,7 +197,7 @@ package struct HTTPConnection: ~Copyable {
   private mutating func connect() throws(HTTPError) {
     guard stream == nil else { return }
     do throws(TCPStream.Failure) {
-      stream = try TCPStream(connectingTo: server, within: timeouts.connect)
+      stream = try TCPStream.connected(to: server, within: timeouts.connect)
     } catch {
       let came =
         switch error {
@@ -261,8 +265,9 @@ package struct HTTPConnection: ~Copyable {
     buffer = []
     defer { buffer = bytes }
     let filled = end
-    end += try bytes.withUnsafeMutableBytes { (target) throws(HTTPError) in
-      try receive(into: UnsafeMutableRawBufferPointer(rebasing: target[filled...]), expected: expected)
+    end += try bytes.withUnsafeMutableBufferPointer { (target) throws(HTTPError) in
+      let rest = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(target)[filled...])
+      return try receive(into: rest, expected: expected)
     }
   }
 

@@ -11,42 +11,38 @@ struct TCPStream: ~Copyable {
   private let file: OpenFile
 
   /// - Parameter seconds: For the connection to be made.
-  init(connectingTo server: Endpoint, within seconds: Double) throws(Failure) {
-    do throws(SystemError) {
-      file = OpenFile(
-        owning: try check("make a socket") {
-          socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        })
-      var one: CInt = 1
-      setsockopt(file.descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<CInt>.size))
-    } catch {
-      throw .system(error)
-    }
+  static func connected(to server: Endpoint, within seconds: Double) throws(Failure) -> TCPStream {
+    let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    guard descriptor >= 0 else { throw .system(SystemError("make a socket")) }
+    let stream = TCPStream(file: OpenFile(owning: descriptor))
+    var one: CInt = 1
+    setsockopt(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<CInt>.size))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = server.port.bigEndian
     address.sin_addr.s_addr = server.address.rawValue.bigEndian
     let result = withUnsafePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-        connect(file.descriptor, pointer, socklen_t(MemoryLayout<sockaddr_in>.size))
+        connect(descriptor, pointer, socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     }
-    if result == 0 { return }
+    if result == 0 { return stream }
     guard errno == EINPROGRESS || errno == EINTR else { throw .system(SystemError("connect to \(server)")) }
-    try wait(for: CInt(POLLOUT), within: seconds)
+    try Self.wait(for: CInt(POLLOUT), on: descriptor, within: seconds)
     var code: CInt = 0
     var length = socklen_t(MemoryLayout<CInt>.size)
-    getsockopt(file.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
     if code != 0 { throw .system(SystemError("connect to \(server)", code: code)) }
+    return stream
   }
 
   /// Waits until the socket can be read or written.
-  private func wait(for events: CInt, within seconds: Double) throws(Failure) {
+  private static func wait(for events: CInt, on descriptor: CInt, within seconds: Double) throws(Failure) {
     let deadline = Clock.now + seconds
     while true {
       let rest = deadline - Clock.now
       guard rest > 0 else { throw .timeout }
-      var entry = pollfd(fd: file.descriptor, events: Int16(events), revents: 0)
+      var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
       let result = poll(&entry, 1, CInt(min(rest * 1000 + 1, 3_600_000)))
       if result > 0 { return }
       if result == -1 && errno != EINTR { throw .system(SystemError("wait for the network")) }
@@ -59,12 +55,12 @@ struct TCPStream: ~Copyable {
     var done = 0
     while done < bytes.count {
       let result = bytes.withUnsafeBytes { buffer in
-        Glibc.send(file.descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, CInt(MSG_NOSIGNAL.rawValue))
+        Glibc.send(file.descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, CInt(MSG_NOSIGNAL))
       }
       if result >= 0 {
         done += result
       } else if errno == EAGAIN {
-        try wait(for: CInt(POLLOUT), within: seconds)
+        try Self.wait(for: CInt(POLLOUT), on: file.descriptor, within: seconds)
       } else if errno != EINTR {
         throw .system(SystemError("send"))
       }
@@ -78,7 +74,7 @@ struct TCPStream: ~Copyable {
       let result = recv(file.descriptor, buffer.baseAddress, buffer.count, 0)
       if result >= 0 { return result }
       if errno == EAGAIN {
-        try wait(for: CInt(POLLIN), within: seconds)
+        try Self.wait(for: CInt(POLLIN), on: file.descriptor, within: seconds)
       } else if errno != EINTR {
         throw .system(SystemError("receive"))
       }

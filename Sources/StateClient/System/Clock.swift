@@ -17,7 +17,13 @@ package enum Clock {
   /// Stops the calling thread; a signal does not shorten it.
   package static func sleep(_ seconds: Double) {
     guard seconds > 0, seconds.isFinite else { return }
-    var rest = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-    while nanosleep(&rest, &rest) == -1 && errno == EINTR {}
+    let deadline = now + min(seconds, 1e9)
+    while true {
+      let rest = deadline - now
+      guard rest > 0 else { return }
+      let whole = rest.rounded(.down)
+      var time = timespec(tv_sec: Int(whole), tv_nsec: Int((rest - whole) * 1e9))
+      nanosleep(&time, nil)
+    }
   }
 }

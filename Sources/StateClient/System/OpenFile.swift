@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 /// A file descriptor that is closed with its owner.
 package struct OpenFile: ~Copyable {
@@ -23,6 +23,13 @@ package struct OpenFile: ~Copyable {
 
   deinit {
     close(descriptor)
+  }
+
+  /// Writes the first bytes of an array.
+  package borrowing func write(_ bytes: [UInt8], count: Int, to name: String) throws(SystemError) {
+    try bytes.withUnsafeBufferPointer { (buffer) throws(SystemError) in
+      try write(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), to: name)
+    }
   }
 
   /// Writes every byte.
@@ -64,7 +71,7 @@ package enum SmallFile {
     do {
       let file = try OpenFile(new, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
       do {
-        try bytes.withUnsafeBytes { buffer throws(SystemError) in try file.write(buffer, to: new) }
+        try file.write(bytes, count: bytes.count, to: new)
         try check("set the mode of \(new)") { fchmod(file.descriptor, mode) }
       }
     }

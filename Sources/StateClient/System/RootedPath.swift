@@ -26,7 +26,9 @@ package struct RootedPath {
       }
       let here = root + "/" + (resolved + [name]).joined(separator: "/")
       var target = [UInt8](repeating: 0, count: 4096)
-      let length = target.withUnsafeMutableBytes { readlink(here, $0.bindMemory(to: CChar.self).baseAddress, 4096) }
+      let length = target.withUnsafeMutableBytes { buffer in
+        buffer.bindMemory(to: CChar.self).baseAddress.map { readlink(here, $0, 4096) } ?? -1
+      }
       if length < 0 {
         resolved.append(name)
         continue

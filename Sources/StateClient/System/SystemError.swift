@@ -1,4 +1,5 @@
-package import Glibc
+import CLinux
+import Glibc
 
 /// A system call that failed: what was being done, and the kernel's reason.
 package struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -7,7 +8,7 @@ package struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
   /// errno.
   package var code: CInt
 
-  package init(_ action: String, code: CInt = errno) {
+  package init(_ action: String, code: Int32 = errno) {
     self.action = action
     self.code = code
   }
@@ -16,7 +17,7 @@ package struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
 
   /// The C library's words for an errno.
   package static func text(_ code: CInt) -> String {
-    strerrordesc_np(code).map { String(cString: $0) } ?? "error \(code)"
+    clinux_error_text(code).map { String(cString: $0) } ?? "error \(code)"
   }
 }
 

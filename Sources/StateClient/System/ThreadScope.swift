@@ -26,7 +26,6 @@ package struct ThreadScope: ~Copyable {
       box.release()
       throw SystemError("start the thread \(name)", code: error)
     }
-    pthread_setname_np(thread, String(name.prefix(15)))
     threads.append(thread)
   }
 }

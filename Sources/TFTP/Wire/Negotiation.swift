@@ -36,6 +36,7 @@ package struct Negotiation: Hashable, Sendable {
   /// - Parameter size: Bytes of the whole content as they will be sent.
   package init(_ options: [Request.Option], limits: Limits, size: Int) {
     var seen: Set<[UInt8]> = []
+    var windowIndex: Int?
     for option in options {
       let name = lowercased(option.name)
       guard seen.insert(name).inserted, let number = decimal(option.value) else { continue }
@@ -49,6 +50,7 @@ package struct Negotiation: Hashable, Sendable {
         guard (1...65535).contains(number) else { continue }
         answer = min(number, UInt64(limits.windowSize))
         windowSize = Int(answer)
+        windowIndex = acknowledged.count
       case Self.timeoutName:
         guard (1...255).contains(number) else { continue }
         answer = number
@@ -60,7 +62,16 @@ package struct Negotiation: Hashable, Sendable {
       }
       acknowledged.append(Request.Option(name: option.name, value: Array(String(answer).utf8)))
     }
+    // A window larger than the client's receive buffer would be lost in part every time. Known only now:
+    // the block's size may come after the window's.
+    if let windowIndex, windowSize * blockSize > Self.windowBytes {
+      windowSize = max(1, Self.windowBytes / blockSize)
+      acknowledged[windowIndex].value = Array(String(windowSize).utf8)
+    }
   }
+
+  /// Bytes of the largest window.
+  static let windowBytes = 128 << 10
 
   private static let blockSizeName = Array("blksize".utf8)
   private static let windowSizeName = Array("windowsize".utf8)

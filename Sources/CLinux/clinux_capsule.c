@@ -1,0 +1,49 @@
+#define _GNU_SOURCE
+#include "clinux_capsule.h"
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+extern char **environ;
+
+ssize_t clinux_list_attributes(const char *path, char *names, size_t size) {
+  return llistxattr(path, names, size);
+}
+
+ssize_t clinux_get_attribute(const char *path, const char *name, void *value, size_t size) {
+  return lgetxattr(path, name, value, size);
+}
+
+unsigned clinux_device_major(dev_t device) { return major(device); }
+unsigned clinux_device_minor(dev_t device) { return minor(device); }
+
+int clinux_spawn_filter(pid_t *pid, char *const arguments[], int input, int output) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  int failure = posix_spawn_file_actions_init(&actions);
+  if (failure != 0) return failure;
+  failure = posix_spawnattr_init(&attributes);
+  if (failure != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return failure;
+  }
+  sigset_t none, defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  if ((failure = posix_spawn_file_actions_adddup2(&actions, input, 0)) == 0 &&
+      (failure = posix_spawn_file_actions_adddup2(&actions, output, 1)) == 0 &&
+#if defined(__GLIBC__)
+      (failure = posix_spawn_file_actions_addclosefrom_np(&actions, 3)) == 0 &&
+#endif
+      (failure = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
+      (failure = posix_spawnattr_setsigdefault(&attributes, &defaults)) == 0 &&
+      (failure = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) == 0)
+    failure = posix_spawnp(pid, arguments[0], &actions, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return failure;
+}

@@ -1,0 +1,83 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "clinux_dhcp.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int clinux_dhcp_hardware_address(const char *interface, uint8_t address[6]) {
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  if (strlen(interface) >= sizeof request.ifr_name) {
+    errno = ENODEV;
+    return -1;
+  }
+  strcpy(request.ifr_name, interface);
+  int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return -1;
+  int result = ioctl(descriptor, SIOCGIFHWADDR, &request);
+  int error = errno;
+  close(descriptor);
+  if (result < 0) {
+    errno = error;
+    return -1;
+  }
+  if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) return -2;
+  memcpy(address, request.ifr_hwaddr.sa_data, 6);
+  return 0;
+}
+
+int clinux_dhcp_send(
+    int socket, const void *bytes, size_t count, uint32_t source, uint32_t destination, uint16_t port) {
+  struct sockaddr_in to = {
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {.s_addr = htonl(destination)}};
+  struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+  union {
+    char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
+    struct cmsghdr aligned;
+  } control;
+  memset(&control, 0, sizeof control);
+  struct msghdr message = {
+      .msg_name = &to,
+      .msg_namelen = sizeof to,
+      .msg_iov = &vector,
+      .msg_iovlen = 1,
+      .msg_control = control.room,
+      .msg_controllen = sizeof control.room};
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = IPPROTO_IP;
+  header->cmsg_type = IP_PKTINFO;
+  header->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+  struct in_pktinfo info = {.ipi_spec_dst = {.s_addr = htonl(source)}};
+  memcpy(CMSG_DATA(header), &info, sizeof info);
+  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+int clinux_dhcp_open(
+    const char *interface, uint16_t port, int receive_buffer, enum clinux_dhcp_step *step) {
+  int yes = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+  *step = clinux_dhcp_step_open;
+  int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return -1;
+  *step = clinux_dhcp_step_interface;
+  if (setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) < 0) goto failed;
+  // The kernel bounds the buffer to what the system allows; a smaller one is no error.
+  setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  *step = clinux_dhcp_step_port;
+  if (setsockopt(descriptor, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes) < 0) goto failed;
+  if (bind(descriptor, (struct sockaddr *)&address, sizeof address) < 0) goto failed;
+  return descriptor;
+failed:;
+  int error = errno;
+  close(descriptor);
+  errno = error;
+  return -1;
+}

@@ -1,0 +1,43 @@
+/// What a capsule is to be made of.
+package struct BuildRequest: Hashable, Sendable {
+  /// The path of a directory, or of a tar archive: plain, or compressed with gzip, xz, bzip2 or zstd.
+  package var source: String
+  /// The capsule's name; `nil` takes it from the tree's os-release: `debian-12`.
+  package var name: String?
+  /// The path of the static executable `perseid-node`, which becomes stage 1.
+  package var nodeExecutable: String
+  /// The path of a static busybox.
+  package var busybox: String
+  /// zstd level of the root file system's frames, 1...19.
+  package var compressionLevel = 3
+
+  package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
+    self.source = source
+    self.name = name
+    self.nodeExecutable = nodeExecutable
+    self.busybox = busybox
+  }
+}
+
+/// How far a build is.
+package struct BuildProgress: Hashable, Sendable {
+  package enum Phase: String, Hashable, Sendable, CaseIterable {
+    /// The source is read through: a directory's entries, or a whole archive.
+    case reading
+    /// The root file system is compressed and stored.
+    case packing
+    /// Kernel modules and firmware are put together.
+    case initramfs
+    case done
+  }
+
+  package var phase: Phase
+  /// Bytes of this phase.
+  package var completedBytes: Int64
+  /// `nil` where that is not known.
+  package var totalBytes: Int64?
+  /// Something the person should know, such as which of two kernels was taken.
+  package var note: String?
+}
+
+package typealias ProgressHandler = @Sendable (BuildProgress) -> Void

@@ -1,0 +1,124 @@
+import CapsuleFormat
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Makes capsules out of root file system trees.
+///
+/// A build keeps everything it writes without a name until all of it is there; then the blobs get their names,
+/// the manifest last. A build that fails or is cancelled leaves nothing.
+package struct CapsuleBuilder: Sendable {
+  private let store: ContentStore
+  private let temporaryDirectory: String
+
+  /// - Parameter temporaryDirectory: For scratch files; the contents of an archive are kept there during a build.
+  ///   `nil` takes the store's own.
+  package init(store: ContentStore, temporaryDirectory: String? = nil) {
+    self.store = store
+    self.temporaryDirectory = temporaryDirectory ?? store.temporaryDirectory
+  }
+
+  /// Builds a capsule and stores it.
+  ///
+  /// - Throws: `CapsuleError`, or `CancellationError`.
+  package func build(
+    _ request: BuildRequest, progress: @escaping ProgressHandler = { _ in }
+  ) async throws -> StoredCapsule {
+    try await withTaskExecutorPreference(BuildExecutor()) {
+      try await assemble(request, progress: progress)
+    }
+  }
+
+  private func assemble(_ request: BuildRequest, progress: @escaping ProgressHandler) async throws -> StoredCapsule {
+    if let name = request.name { try CapsuleName.check(name) }
+    let node = try readFile(request.nodeExecutable, limit: 128 << 20)
+    let busybox = try readFile(request.busybox, limit: 16 << 20)
+    let tree = try read(request.source, progress: progress)
+    let release = try OSRelease(tree)
+    let name = try CapsuleName.choose(request.name, release)
+    let kernel = try Kernel.find(in: tree)
+    progress(BuildProgress(phase: .initramfs, completedBytes: 0, totalBytes: nil, note: kernel.note))
+
+    var writers: [BlobWriter] = []
+    func keep(_ bytes: [UInt8], _ mediaType: String) throws -> Descriptor {
+      let writer = try store.writer()
+      try writer.write(bytes)
+      writers.append(writer)
+      return try writer.seal(mediaType: mediaType)
+    }
+
+    let scratch = try ScratchDirectory(in: temporaryDirectory)
+    let initramfs = try InitramfsBuilder(tree: tree, kernel: kernel, busybox: busybox, scratch: scratch).build()
+    try Self.check(node, request.nodeExecutable, matches: initramfs)
+    try Self.check(busybox, request.busybox, matches: initramfs)
+    let initramfsBlob = try keep(try Self.compressed(initramfs.image), MediaType.initramfs)
+    try Task.checkCancellation()
+    let stage1Blob = try keep(try Self.compressed(Stage1Image.make(node)), MediaType.stage1)
+    try Task.checkCancellation()
+    let kernelBlob = try keep(try tree.read(kernel.image), MediaType.kernel)
+
+    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
+    let root = try await RootPacker(store: store, compressionLevel: request.compressionLevel, width: width)
+      .pack(tree, progress: progress)
+    writers.append(root.writer)
+    let indexBlob = try keep(root.index.encoded(), MediaType.frameIndex)
+
+    let config = CapsuleConfig(
+      name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
+      operatingSystem: release.prettyName, kernelArguments: "",
+      rootBytes: Int64(clamping: root.index.uncompressedLength), rootEntries: Int64(tree.items.count))
+    let manifest = CapsuleManifest(
+      config: try keep(try canonicalJSON(config), MediaType.config),
+      layers: [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob])
+    let manifestBlob = try keep(try canonicalJSON(manifest), MediaType.manifest)
+    try Task.checkCancellation()
+    for writer in writers { try writer.publish() }
+    let capsule = try StoredCapsule.load(manifestBlob.digest, from: store)
+    progress(BuildProgress(phase: .done, completedBytes: capsule.bytes, totalBytes: capsule.bytes))
+    return capsule
+  }
+
+  private func read(_ source: String, progress: @escaping ProgressHandler) throws -> FileTree {
+    var status = stat()
+    guard stat(source, &status) == 0 else {
+      throw CapsuleError(
+        .badSource, "\(source) cannot be imported: \(CapsuleError.text(of: errno))",
+        remedy: "Name a directory with a root file system, or a tar archive of one")
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: return try DirectoryScanner.scan(source, progress: progress)
+    case S_IFREG:
+      return try ArchiveImporter.read(source, temporaryDirectory: temporaryDirectory, progress: progress)
+    default:
+      throw CapsuleError(
+        .badSource, "\(source) is neither a directory nor a file",
+        remedy: "Name a directory with a root file system, or a tar archive of one")
+    }
+  }
+
+  /// A cpio image in one zstd frame, ready to stand before or behind another.
+  ///
+  /// The kernel takes windows of up to 8 MiB (lib/decompress_unzstd.c, ZSTD_WINDOWSIZE_MAX).
+  private static func compressed(_ image: [UInt8]) throws -> [UInt8] {
+    let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    return paddedToFour(try ZstdCompressor(level: 15, windowLog: 23, workers: processors).compress(image))
+  }
+
+  /// The executables in the initramfs have to run on the machines that the kernel is for.
+  private static func check(
+    _ executable: [UInt8], _ path: String, matches initramfs: InitramfsBuilder.Result
+  ) throws(CapsuleError) {
+    guard let machine = ModuleInfo.machine(ofELF: executable) else {
+      throw CapsuleError(
+        .badSource, "\(path) is not a 64-bit executable", remedy: "Build or install the right one, and import again")
+    }
+    guard machine == initramfs.machine else {
+      throw CapsuleError(
+        .badSource, "The tree is for \(initramfs.architecture), and \(path) is for another architecture",
+        remedy: "Import the tree with executables for \(initramfs.architecture)")
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import CapsuleFormat
+
+/// The names of kernel modules.
+enum Module {
+  /// `.ko`, `.ko.xz`, `.ko.zst` or `.ko.gz`, the longest that fits; `nil` for what is no module.
+  static func suffix(of path: some BidirectionalCollection<UInt8>) -> String? {
+    for suffix in [".ko", ".ko.xz", ".ko.zst", ".ko.gz"] where path.suffix(suffix.utf8.count).elementsEqual(suffix.utf8) {
+      return suffix
+    }
+    return nil
+  }
+
+  /// A path as it is in the initramfs: uncompressed.
+  static func uncompressedPath(_ path: String) -> String {
+    guard let suffix = suffix(of: Array(path.utf8)) else { return path }
+    return path.dropLast(suffix.count) + ".ko"
+  }
+
+  /// The name a module is asked for by: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
+  static func name(ofPath path: some StringProtocol) -> String {
+    let file = path.split(separator: "/").last.map(String.init) ?? ""
+    return normalized(file.dropLast(suffix(of: Array(file.utf8))?.count ?? 0))
+  }
+
+  /// Modules are the same whether written with `-` or `_`.
+  static func normalized(_ name: some StringProtocol) -> String {
+    String(name.map { $0 == "-" ? "_" : $0 })
+  }
+}

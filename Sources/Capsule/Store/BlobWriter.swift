@@ -1,0 +1,85 @@
+package import CapsuleFormat
+import Crypto
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Writes one blob: a temporary file that becomes content under its digest when it is whole and on disk.
+///
+/// Let go of without `publish` or `commit`, it leaves nothing. Used by one task at a time.
+package final class BlobWriter {
+  private let store: ContentStore
+  private let file: FileDescriptor
+  private let temporaryPath: String
+  private var hash = SHA256()
+  /// Bytes written so far.
+  package private(set) var count: Int64 = 0
+  private var sealed: Descriptor?
+  private var isOpen = true
+
+  init(store: ContentStore) throws(CapsuleError) {
+    self.store = store
+    let path = "\(store.temporaryDirectory)/blob-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+    guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600) else {
+      throw .writing(path, errno: errno)
+    }
+    // Held as long as the file is open: who cleans up leftovers leaves a locked file alone.
+    _ = flock(file.number, LOCK_EX | LOCK_NB)
+    self.file = file
+    temporaryPath = path
+  }
+
+  deinit {
+    if isOpen { unlink(temporaryPath) }
+  }
+
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(CapsuleError) {
+    guard file.writeAll(bytes) else { throw .writing(temporaryPath, errno: errno) }
+    hash.update(bufferPointer: bytes)
+    count += Int64(bytes.count)
+  }
+
+  package func write(_ bytes: [UInt8]) throws(CapsuleError) {
+    var failure: CapsuleError?
+    bytes.withUnsafeBytes { buffer in
+      do throws(CapsuleError) { try write(buffer) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+
+  /// Makes the content durable, still without a name. To be followed by `publish`.
+  package func seal(mediaType: String) throws(CapsuleError) -> Descriptor {
+    guard let digest = Digest(bytes: Array(hash.finalize())) else {
+      preconditionFailure("SHA-256 has 32 bytes")
+    }
+    guard fchmod(file.number, 0o444) == 0, fsync(file.number) == 0 else {
+      throw .writing(temporaryPath, errno: errno)
+    }
+    let descriptor = Descriptor(mediaType: mediaType, digest: digest, size: count)
+    sealed = descriptor
+    return descriptor
+  }
+
+  /// Gives the sealed content its name. Where the store has it already, the store's own stays.
+  package func publish() throws(CapsuleError) {
+    guard let sealed else { preconditionFailure("a blob is sealed before it is published") }
+    let path = store.path(of: sealed.digest)
+    if access(path, F_OK) == 0 {
+      unlink(temporaryPath)
+    } else {
+      guard rename(temporaryPath, path) == 0 else { throw .writing(path, errno: errno) }
+    }
+    isOpen = false
+    try store.synchronize()
+  }
+
+  /// Seals and publishes.
+  package func commit(mediaType: String) throws(CapsuleError) -> Descriptor {
+    let descriptor = try seal(mediaType: mediaType)
+    try publish()
+    return descriptor
+  }
+}

@@ -1,0 +1,89 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// An open file, closed when its owner lets go of it.
+struct FileDescriptor: ~Copyable {
+  let number: Int32
+
+  init(owning number: Int32) {
+    self.number = number
+  }
+
+  deinit {
+    close(number)
+  }
+
+  /// Opens a file, close-on-exec.
+  ///
+  /// - Returns: `nil` with `errno` set.
+  static func open(_ path: String, _ flags: Int32, mode: mode_t = 0) -> FileDescriptor? {
+    while true {
+      #if canImport(Glibc)
+        let number = Glibc.open(path, flags | O_CLOEXEC, mode)
+      #else
+        let number = Musl.open(path, flags | O_CLOEXEC, mode)
+      #endif
+      if number >= 0 { return FileDescriptor(owning: number) }
+      if errno != EINTR { return nil }
+    }
+  }
+
+  /// Reads until the buffer is full or the file ends.
+  ///
+  /// - Returns: The bytes read; `nil` with `errno` set.
+  borrowing func fill(_ buffer: UnsafeMutableRawBufferPointer) -> Int? {
+    var filled = 0
+    while filled < buffer.count {
+      let count = read(number, buffer.baseAddress.map { $0 + filled }, buffer.count - filled)
+      if count > 0 {
+        filled += count
+      } else if count == 0 {
+        break
+      } else if errno != EINTR {
+        return nil
+      }
+    }
+    return filled
+  }
+
+  /// Reads at `offset` until the buffer is full or the file ends.
+  ///
+  /// - Returns: The bytes read; `nil` with `errno` set.
+  borrowing func fill(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int64) -> Int? {
+    var filled = 0
+    while filled < buffer.count {
+      let count = pread(
+        number, buffer.baseAddress.map { $0 + filled }, buffer.count - filled, off_t(offset) + off_t(filled))
+      if count > 0 {
+        filled += count
+      } else if count == 0 {
+        break
+      } else if errno != EINTR {
+        return nil
+      }
+    }
+    return filled
+  }
+
+  /// Writes the whole of `bytes`, at the file's position or at `offset`.
+  ///
+  /// - Returns: Whether that succeeded; `errno` is set where not.
+  borrowing func writeAll(_ bytes: UnsafeRawBufferPointer, at offset: Int64? = nil) -> Bool {
+    var written = 0
+    while written < bytes.count {
+      let start = bytes.baseAddress.map { $0 + written }
+      let count =
+        offset.map { pwrite(number, start, bytes.count - written, off_t($0) + off_t(written)) }
+        ?? write(number, start, bytes.count - written)
+      if count >= 0 {
+        written += count
+      } else if errno != EINTR {
+        return false
+      }
+    }
+    return true
+  }
+}

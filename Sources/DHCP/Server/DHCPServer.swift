@@ -1,0 +1,181 @@
+package import Logging
+import DHCPWire
+import Glibc
+import NIOCore
+import NIOPosix
+import NetworkTypes
+import ServiceLifecycle
+import Synchronization
+
+/// The DHCP server of one interface.
+///
+/// Every packet has one owner: what is sent to everyone and did not pass a relay agent belongs to the
+/// capture, all else to the UDP socket, which drops what the capture owns. Replies leave when their
+/// leases are on the disk; an OFFER writes nothing and leaves at once.
+package final class DHCPServer: Service {
+  private let configuration: DHCPServerConfiguration
+  private let policy: any ClientPolicy
+  private let store: any LeaseStore
+  private let observer: (any ExchangeObserver)?
+  private let logger: Logger
+  private let whenReady: @Sendable () -> Void
+  private let counters = Counters()
+  private let commits = CommitQueue(capacity: 8192)
+  private let isStopping = Atomic(false)
+  private let complaints = Complaints()
+
+  /// How long the reading thread waits before it looks whether it is to end, in milliseconds.
+  private static let pollMilliseconds: Int32 = 200
+
+  /// - Parameters:
+  ///   - observer: Told of every exchange; without one, none is put into words.
+  ///   - whenReady: Called once both the capture and the socket answer.
+  package init(
+    configuration: DHCPServerConfiguration, policy: any ClientPolicy, store: any LeaseStore,
+    observer: (any ExchangeObserver)? = nil, logger: Logger, whenReady: @escaping @Sendable () -> Void = {}
+  ) {
+    self.configuration = configuration
+    self.policy = policy
+    self.store = store
+    self.observer = observer
+    self.logger = logger
+    self.whenReady = whenReady
+  }
+
+  package var statistics: DHCPStatistics { counters.snapshot }
+
+  /// Serves until graceful shutdown or cancellation.
+  /// - Throws: ``DHCPServerError`` where it cannot start; what the lease store throws when it is read.
+  package func run() async throws {
+    switch configuration.mode {
+    case .authoritative:
+      try await serve()
+    case .off:
+      whenReady()
+      try? await gracefulShutdown()
+    case .proxy:
+      throw DHCPServerError.unsupportedMode(configuration.mode.rawValue)
+    }
+  }
+
+  private func serve() async throws {
+    let interface = configuration.interface
+    let card = try Interface.hardwareAddress(of: interface)
+    let capture = CaptureReader(
+      try CaptureHandle(interface: interface, filter: Self.filter(for: configuration), bufferBytes: 8 << 20))
+    let frames = try FrameSender(interface: interface)
+    let descriptor = try ServerSocket.open(interface: interface)
+    let sender = ReplySender(
+      frames: frames, datagrams: DatagramSender(duplicating: descriptor, source: configuration.serverAddress),
+      card: card, serverAddress: configuration.serverAddress, counters: counters, observer: observer, logger: logger)
+    let responder: Responder
+    do {
+      responder = Responder(
+        configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
+    } catch {
+      close(descriptor)
+      throw error
+    }
+    let intake = Intake(
+      configuration, responder: responder, sender: sender, commits: commits, counters: counters,
+      complaints: complaints, logger: logger)
+    let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+      .channelOption(.receivePacketInfo, value: true)
+      .channelOption(.datagramVectorReadMessageCount, value: 16)
+      .channelOption(
+        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * (DHCPMessage.maximumLength + 1)))
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(DatagramHandler(intake)) }
+      }
+      .withBoundSocket(descriptor).get()
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await work(capture, intake, sender, channel)
+      } onGracefulShutdown: {
+        self.stop(channel)
+      }
+    } onCancel: {
+      stop(channel)
+    }
+  }
+
+  private func stop(_ channel: any Channel) {
+    isStopping.store(true, ordering: .relaxed)
+    channel.close(promise: nil)
+  }
+
+  private func work(
+    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channel: any Channel
+  ) async throws {
+    let threads = NIOThreadPool(numberOfThreads: 1)
+    threads.start()
+    logger.info(
+      "DHCP answers",
+      metadata: ["interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)"])
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { await self.commits.run { await self.commit($0, sender) } }
+      group.addTask { try await channel.closeFuture.get() }
+      group.addTask {
+        // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
+        do {
+          try await threads.runIfActive { try self.read(capture, intake) }
+        } catch {
+          self.stop(channel)
+          self.commits.finish()
+          throw error
+        }
+        self.commits.finish()
+      }
+      whenReady()
+      try await group.waitForAll()
+    }
+    try await threads.shutdownGracefully()
+  }
+
+  /// The reading thread.
+  private func read(_ capture: CaptureReader, _ intake: Intake) throws {
+    while !isStopping.load(ordering: .relaxed) {
+      guard capture.read(waiting: Self.pollMilliseconds, { intake.received(frame: $0) }) else {
+        throw DHCPServerError.failed(
+          what: "read frames any more", interface: configuration.interface,
+          why: "the interface went down or away; bring it up and start again")
+      }
+    }
+  }
+
+  private func commit(_ batch: [Response], _ sender: ReplySender) async {
+    do {
+      try await store.commit(batch.flatMap(\.changes))
+    } catch {
+      counters.uncommitted.wrappingAdd(batch.count, ordering: .relaxed)
+      if complaints.isDue(.commit) {
+        logger.error(
+          "leases could not be written, so no client gets an ACK; look at the disk of the state directory",
+          metadata: ["leases": "\(batch.count)", "error": "\(error)"])
+      }
+      return
+    }
+    for response in batch { sender.send(response) }
+  }
+
+  /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
+  /// four bytes at 24 of the message and 32 of the datagram, is zero).
+  private static func filter(for configuration: DHCPServerConfiguration) -> String {
+    let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
+    let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
+    return "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+  }
+}
+
+/// The capture on its way to the thread that reads it.
+private final class CaptureReader: Sendable {
+  private let handle: Mutex<CaptureHandle>
+
+  init(_ handle: consuming sending CaptureHandle) {
+    self.handle = Mutex(handle)
+  }
+
+  func read(waiting milliseconds: Int32, _ body: @Sendable (Span<UInt8>) -> Void) -> Bool {
+    handle.withLock { $0.read(waiting: milliseconds, body) }
+  }
+}

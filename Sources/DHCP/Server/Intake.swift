@@ -1,0 +1,129 @@
+import DHCPWire
+import Glibc
+import Logging
+import NIOCore
+import NetworkTypes
+import Synchronization
+
+/// Takes packets from the capture's thread and the socket's event loop to the responder, and its
+/// answers on: at once, or over the commit queue.
+final class Intake: Sendable {
+  private let responder: Responder
+  private let sender: ReplySender
+  private let commits: CommitQueue
+  private let counters: Counters
+  private let complaints: Complaints
+  private let logger: Logger
+  private let segmentBroadcast: IPv4Address
+
+  init(
+    _ configuration: DHCPServerConfiguration, responder: Responder, sender: ReplySender, commits: CommitQueue,
+    counters: Counters, complaints: Complaints, logger: Logger
+  ) {
+    self.responder = responder
+    self.sender = sender
+    self.commits = commits
+    self.counters = counters
+    self.complaints = complaints
+    self.logger = logger
+    segmentBroadcast = configuration.network.subnet.broadcast
+  }
+
+  /// A frame of the capture: broadcast without a relay agent, as its filter lets nothing else through.
+  func received(frame: Span<UInt8>) {
+    do {
+      let (_, payload) = try UDPFrame.parse(frame)
+      received(message: frame.extracting(payload), wasBroadcast: true)
+    } catch {
+      ignored(error.kind)
+    }
+  }
+
+  /// A datagram of the socket.
+  func received(datagram: Span<UInt8>, sentTo destination: IPv4Address?) {
+    let wasBroadcast = destination == .broadcast || destination == segmentBroadcast
+    // giaddr, four bytes at 24: what has none and went to everyone is the capture's.
+    if wasBroadcast, datagram.count >= 28, (24..<28).allSatisfy({ datagram[$0] == 0 }) { return }
+    received(message: datagram, wasBroadcast: wasBroadcast)
+  }
+
+  private func received(message bytes: Span<UInt8>, wasBroadcast: Bool) {
+    let message: DHCPMessage
+    do {
+      message = try DHCPMessage(parsing: bytes)
+    } catch {
+      return ignored(error.kind)
+    }
+    counters.received.count()
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    var immediate: Response?
+    do {
+      try responder.respond(to: message, Reception(wasBroadcast: wasBroadcast), now: Int64(now.tv_sec)) { response in
+        if response.changes.isEmpty {
+          immediate = response
+        } else if !commits.enqueue(response) {
+          counters.overloaded.count()
+        }
+      }
+    } catch {
+      return ignored(error.rawValue)
+    }
+    guard let immediate else { return }
+    if immediate.isPoolExhausted, complaints.isDue(.poolExhausted) {
+      logger.warning("no address is free for a client: make dhcp.pool larger, or dhcp.leaseSeconds smaller")
+    }
+    sender.send(immediate)
+  }
+
+  private func ignored(_ kind: String) {
+    counters.ignored(kind)
+    logger.trace("packet ignored", metadata: ["reason": "\(kind)"])
+  }
+}
+
+/// Reads datagrams of the UDP socket.
+final class DatagramHandler: ChannelInboundHandler, Sendable {
+  typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+  private let intake: Intake
+
+  init(_ intake: Intake) {
+    self.intake = intake
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    let envelope = Self.unwrapInboundIn(data)
+    var destination: IPv4Address?
+    if let address = envelope.metadata?.packetInfo?.destinationAddress, case .v4 = address {
+      // struct sockaddr_in has the address at its fourth byte, in network order.
+      destination = address.withSockAddr { pointer, _ in
+        IPv4Address(
+          rawValue: UInt32(bigEndian: UnsafeRawPointer(pointer).loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+      }
+    }
+    intake.received(datagram: envelope.data.readableBytesUInt8Span, sentTo: destination)
+  }
+
+  /// One bad datagram (an ICMP error that comes back counts as one) never ends the server.
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+}
+
+/// Lets each complaint through once a minute, however many packets give reason for it.
+final class Complaints: Sendable {
+  enum Subject: Hashable {
+    case poolExhausted, commit
+  }
+
+  private let last = Mutex<[Subject: Int]>([:])
+
+  func isDue(_ subject: Subject) -> Bool {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return last.withLock { last in
+      if let before = last[subject], now.tv_sec - before < 60 { return false }
+      last[subject] = now.tv_sec
+      return true
+    }
+  }
+}

@@ -1,0 +1,244 @@
+package import DHCPWire
+package import NetworkTypes
+import Synchronization
+
+/// What came in, and how.
+package struct Reception: Sendable {
+  /// Whether it was sent to everyone: a REQUEST from an address in use then is REBINDING, not RENEWING.
+  package var wasBroadcast: Bool
+
+  package init(wasBroadcast: Bool) {
+    self.wasBroadcast = wasBroadcast
+  }
+}
+
+/// A reply on its way, or changes to write without one.
+package struct Response: Sendable {
+  /// The message behind ``DHCPWire/UDPFrame/headerLength`` bytes of room; empty for no reply.
+  package var bytes: [UInt8]
+  package var destination: ReplyDestination
+  /// To be on the disk before the reply leaves.
+  package var changes: [Lease]
+  /// For the observer, once the reply has left.
+  package var exchange: Exchange?
+  /// What the reply is, `nil` for none.
+  package var type: DHCPMessageType?
+  /// No reply since every address is taken.
+  package var isPoolExhausted = false
+}
+
+/// Why a message was not answered, where that is nothing to tell an observer of.
+package enum Ignored: String, Error, Hashable, Sendable {
+  /// A server's message.
+  case notARequest = "not-a-request"
+  /// No message type: BOOTP.
+  case bootp = "bootp"
+  /// A message only servers send.
+  case serverMessage = "server-message"
+  /// Neither an Ethernet address nor a client identifier.
+  case nobody = "no-client"
+  /// From a network that is not served.
+  case unknownNetwork = "unknown-network"
+  /// A REQUEST with neither address nor server.
+  case incompleteRequest = "incomplete-request"
+}
+
+/// Turns messages into replies: asks the policy, lets the lease machine decide, writes the reply.
+/// Sockets, clock and disk stand outside.
+package final class Responder: Sendable {
+  private let configuration: DHCPServerConfiguration
+  private let subnets: [IPv4SubnetIndex]
+  private let composer: ReplyComposer
+  private let policy: any ClientPolicy
+  private let isObserved: Bool
+  private let machine: Mutex<LeaseMachine>
+
+  private struct IPv4SubnetIndex: Sendable {
+    var lower: UInt32
+    var upper: UInt32
+  }
+
+  /// - Parameter isObserved: Whether ``Response/exchange`` is wanted.
+  package init(
+    _ configuration: DHCPServerConfiguration, policy: any ClientPolicy, leases: [Lease], isObserved: Bool
+  ) {
+    self.configuration = configuration
+    self.policy = policy
+    self.isObserved = isObserved
+    composer = ReplyComposer(configuration)
+    subnets = configuration.networks.map {
+      IPv4SubnetIndex(lower: $0.subnet.network.rawValue, upper: $0.subnet.broadcast.rawValue)
+    }
+    machine = Mutex(
+      LeaseMachine(
+        networks: configuration.networks.map { network in
+          LeaseNetwork(
+            subnet: network.subnet, ranges: network.pools,
+            excluded: Set([configuration.serverAddress] + (network.router.map { [$0] } ?? [])))
+        }, leases: leases, leaseSeconds: Int64(configuration.leaseSeconds)))
+  }
+
+  /// The lease on record for an address.
+  package func lease(at address: IPv4Address) -> Lease? {
+    machine.withLock { $0.lease(at: address) }
+  }
+
+  /// Answers a message.
+  ///
+  /// - Parameters:
+  ///   - now: Seconds since 1970-01-01 UTC.
+  ///   - enqueue: Called under the lock that orders decisions, so that changes are written in the
+  ///     order in which they were decided.
+  /// - Throws: ``Ignored``.
+  package func respond(
+    to message: DHCPMessage, _ reception: Reception, now: Int64, enqueue: (Response) -> Void
+  ) throws(Ignored) {
+    guard message.operation == .request else { throw .notARequest }
+    guard let type = message.messageType else { throw .bootp }
+    switch type {
+    case .offer, .acknowledge, .refuse: throw .serverMessage
+    case .discover, .request, .decline, .release, .inform: break
+    }
+    guard let network = network(of: message) else { throw .unknownNetwork }
+    guard let holder = LeaseHolder(message),
+      let client = ClientDescription(message, serverAddress: configuration.serverAddress)
+    else { throw .nobody }
+
+    if type == .inform {
+      enqueue(informed(message, type, client, network))
+      return
+    }
+    let event = try event(type, message, reception)
+    let leaseClient = LeaseClient(
+      holder: holder, hostName: client.hostName, reservation: policy.reservation(for: client))
+    // Asked outside the lock; who declines, releases or chose another server gets no boot.
+    let boot: BootAnswer? =
+      switch event {
+      case .discover, .select, .reboot, .renew, .rebind: policy.boot(for: client)
+      case .selectOther, .decline, .release: nil
+      }
+    machine.withLock { machine in
+      let decision = machine.handle(
+        event, from: leaseClient, network: network, now: now, owner: { policy.owner(of: $0) })
+      enqueue(response(to: message, type, client, network, decision, boot))
+    }
+  }
+
+  // MARK: Reading the message
+
+  /// RFC 2131, table 4: what a REQUEST is shows in which fields it fills.
+  private func event(
+    _ type: DHCPMessageType, _ message: DHCPMessage, _ reception: Reception
+  ) throws(Ignored) -> LeaseEvent {
+    let server = message.serverIdentifier
+    let isOurs = server == nil || server == composer.serverIdentifier(for: message)
+      || server == configuration.serverAddress
+    switch type {
+    case .discover:
+      return .discover(requested: message.requestedAddress)
+    case .decline:
+      guard isOurs, let address = message.requestedAddress else { throw .incompleteRequest }
+      return .decline(address)
+    case .release:
+      guard isOurs, message.clientAddress != .any else { throw .incompleteRequest }
+      return .release(message.clientAddress)
+    case .request:
+      guard isOurs else { return .selectOther }
+      if let address = message.requestedAddress {
+        return server == nil ? .reboot(address) : .select(address)
+      }
+      guard message.clientAddress != .any else { throw .incompleteRequest }
+      // A server identifier does not belong into RENEWING, but some clients send it.
+      return reception.wasBroadcast || message.relay != .any
+        ? .rebind(message.clientAddress) : .renew(message.clientAddress)
+    case .inform, .offer, .acknowledge, .refuse:
+      throw .serverMessage
+    }
+  }
+
+  /// The network an address is wanted in: what the relay agent selects (RFC 3527), what the client
+  /// selects (RFC 3011), the relay's own, that of the address a client renews, else the card's.
+  private func network(of message: DHCPMessage) -> Int? {
+    if message.relay != .any {
+      return index(of: message.linkSelection ?? message.subnetSelection ?? message.relay)
+    }
+    if let selected = message.subnetSelection { return index(of: selected) }
+    if message.clientAddress != .any, let index = index(of: message.clientAddress) { return index }
+    return 0
+  }
+
+  private func index(of address: IPv4Address) -> Int? {
+    subnets.firstIndex { $0.lower <= address.rawValue && address.rawValue <= $0.upper }
+  }
+
+  // MARK: Writing the answer
+
+  private func response(
+    to message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ network: Int,
+    _ decision: LeaseDecision, _ boot: BootAnswer?
+  ) -> Response {
+    let sent: DHCPMessageType?
+    let address: IPv4Address?
+    switch decision.outcome {
+    case .offer(let offered): (sent, address) = (.offer, offered)
+    case .acknowledge(let acknowledged): (sent, address) = (.acknowledge, acknowledged)
+    case .refuse(let refused): (sent, address) = (.refuse, refused)
+    case .silence: (sent, address) = (nil, decision.changes.last?.address ?? message.requestedAddress)
+    }
+    var bytes: [UInt8] = []
+    var bootFile: String?
+    switch sent {
+    case .refuse:
+      bytes = composer.refusal(to: message, reason: decision.reason.rawValue)
+    case .some(let sent):
+      if let address {
+        let answer = boot ?? BootAnswer(bootFile: nil, reason: "")
+        bootFile = answer.bootFile
+        bytes = composer.reply(
+          sent, to: message, network: network, address: address,
+          boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText),
+          hostName: answer.hostName)
+      }
+    case nil:
+      break
+    }
+    return Response(
+      bytes: bytes,
+      destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
+      changes: decision.changes,
+      exchange: exchange(type, sent, client, address, bootFile, decision.reason, boot),
+      type: sent, isPoolExhausted: decision.reason == .poolExhausted)
+  }
+
+  /// RFC 2131, section 4.3.5: "The server SHOULD NOT check for an existing lease binding, SHOULD NOT
+  /// fill in 'yiaddr' and SHOULD NOT include lease time parameters."
+  private func informed(
+    _ message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ network: Int
+  ) -> Response {
+    let answer = policy.boot(for: client)
+    let bytes = composer.reply(
+      .acknowledge, to: message, network: network, address: .any,
+      boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText), hostName: answer.hostName)
+    var exchange: Exchange?
+    if isObserved {
+      exchange = Exchange(
+        received: type.name, sent: DHCPMessageType.acknowledge.name, client: client,
+        address: message.clientAddress, bootFile: answer.bootFile, reason: answer.reason)
+    }
+    return Response(
+      bytes: bytes, destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
+      exchange: exchange, type: .acknowledge)
+  }
+
+  private func exchange(
+    _ received: DHCPMessageType, _ sent: DHCPMessageType?, _ client: ClientDescription, _ address: IPv4Address?,
+    _ bootFile: String?, _ reason: LeaseReason, _ boot: BootAnswer?
+  ) -> Exchange? {
+    guard isObserved else { return nil }
+    // What is booted matters only in a message that says so.
+    let bootReason = sent == .offer || sent == .acknowledge ? boot?.reason : nil
+    return Exchange(
+      received: received.name, sent: sent?.name, client: client, address: address, bootFile: bootFile,
+      reason: bootReason.map { $0.isEmpty ? reason.rawValue : "\(reason.rawValue); \($0)" } ?? reason.rawValue)
+  }
+}

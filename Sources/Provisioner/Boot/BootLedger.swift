@@ -1,0 +1,280 @@
+import DHCP
+package import NetworkTypes
+import Synchronization
+
+/// Which boot of a machine is under way: every packet, request and report finds its boot here.
+///
+/// A boot is one attempt of one machine. It opens at the first word of its firmware after the last one
+/// ended, in memory; and on the disk when the machine asks for its script, which is when an unknown
+/// machine becomes a node.
+package final class BootLedger: Sendable {
+  /// How far a boot has come, in order.
+  package enum Phase: Int, Hashable, Sendable, Comparable {
+    case firmware
+    case script
+    case loading
+    case stage1
+    case running
+
+    package static func < (left: Phase, right: Phase) -> Bool { left.rawValue < right.rawValue }
+  }
+
+  package struct Attempt: Sendable {
+    package var id: String
+    package var opened: Timestamp
+    package var lastSeen: Timestamp
+    package var phase: Phase
+    /// Events of a machine that is no node yet.
+    fileprivate var early: [TimelineEvent] = []
+    fileprivate var recorded = 0
+  }
+
+  private struct State {
+    var attempts: [MACAddress: Attempt] = [:]
+    /// Who was last seen under an address: from DHCP, and from requests that name their card.
+    var macs: [IPv4Address: MACAddress] = [:]
+  }
+
+  private let registry: Registry
+  private let timeline: Timeline
+  private let state = Mutex(State())
+
+  /// A boot that has not come further and said nothing for so many seconds is over.
+  package static let patience = 120.0
+  private static let machineLimit = 65536
+  private static let earlyLimit = 64
+  /// Events written for one boot: a node that repeats itself for weeks does not fill the disk.
+  private static let eventLimit = 2000
+
+  package init(registry: Registry, timeline: Timeline) {
+    self.registry = registry
+    self.timeline = timeline
+  }
+
+  // MARK: What opens a boot
+
+  /// A machine's firmware, or iPXE, says its first word: DISCOVER.
+  package func discovered(_ mac: MACAddress, by speaker: ClientDescription.Speaker, now: Timestamp) {
+    state.withLock { state in
+      guard let attempt = state.attempts[mac] else { return open(mac, now, &state) }
+      let isOver: Bool =
+        switch speaker {
+        // Firmware begins anew; only what it repeats before any answer helped it is still the same attempt.
+        case .pxeFirmware, .httpFirmware: attempt.phase > .firmware || isStale(attempt, now)
+        // iPXE comes after firmware, asks again where it was unlucky, and is a firmware itself on some cards.
+        case .ipxe: attempt.phase > .loading || isStale(attempt, now)
+        case .perseid, .other: false
+        }
+      if isOver { open(mac, now, &state) }
+    }
+  }
+
+  /// Whether and which boot a machine is in that asks for its script now.
+  private func attemptForScript(_ mac: MACAddress, now: Timestamp, isAgain: Bool) -> Attempt {
+    let last = registry.read { view in view.node(with: mac).flatMap { view.lastBoot(of: $0.name) } }
+    return state.withLock { state in
+      if state.attempts[mac] == nil, let last, last.mac == mac, isAgain || now.seconds(since: last.bound) < Self.patience {
+        // The appliance was started again in between: the boot on the disk is the one.
+        state.attempts[mac] = Attempt(id: last.id, opened: last.opened, lastSeen: now, phase: .script)
+      }
+      if let attempt = state.attempts[mac], attempt.phase <= .loading, isAgain || !isStale(attempt, now) {
+        state.attempts[mac]?.lastSeen = now
+        return attempt
+      }
+      open(mac, now, &state)
+      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .script)
+    }
+  }
+
+  private func isStale(_ attempt: Attempt, _ now: Timestamp) -> Bool {
+    now.seconds(since: attempt.lastSeen) > Self.patience
+  }
+
+  private func open(_ mac: MACAddress, _ now: Timestamp, _ state: inout State) {
+    if state.attempts.count >= Self.machineLimit {
+      let cut = state.attempts.values.map(\.lastSeen).sorted()[Self.machineLimit / 2]
+      state.attempts = state.attempts.filter { $0.value.lastSeen > cut }
+    }
+    state.attempts[mac] = Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .firmware)
+  }
+
+  private func reopen(_ mac: MACAddress, now: Timestamp) -> Attempt {
+    state.withLock { state in
+      open(mac, now, &state)
+      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .script)
+    }
+  }
+
+  /// Twelve letters and digits of which none is mistaken for another.
+  private static func newID() -> String {
+    let alphabet = Array("abcdefghjkmnpqrstuvwxyz23456789")
+    return String((0..<12).map { _ in alphabet[Int.random(in: 0..<alphabet.count)] })
+  }
+
+  // MARK: Binding
+
+  /// A node and the boot it is in.
+  package struct Bound: Hashable, Sendable {
+    package var boot: Boot
+    package var node: EffectiveNode
+    package var isNewNode: Bool
+  }
+
+  /// Who asks to be bound.
+  package struct Request: Hashable, Sendable {
+    package var mac: MACAddress
+    package var guid: String?
+    package var address: IPv4Address?
+    package var phase: Phase
+    /// It says that it has asked before.
+    package var isAgain: Bool
+
+    package init(mac: MACAddress, guid: String? = nil, address: IPv4Address? = nil, phase: Phase, isAgain: Bool = false) {
+      self.mac = mac
+      self.guid = guid
+      self.address = address
+      self.phase = phase
+      self.isAgain = isAgain
+    }
+  }
+
+  /// Finds or opens the boot of a machine that asks for its script (or reports `init` without one), makes
+  /// the machine a node where it is none, and binds node, address and generation. All of it is on the
+  /// disk on return.
+  package func bind(_ request: Request, now: Timestamp = .now) async throws -> Bound {
+    var attempt = attemptForScript(request.mac, now: now, isAgain: request.isAgain)
+    defer { registry.release(request.mac) }
+    for _ in 0..<3 {
+      if let bound = try await bind(request, attempt, now) {
+        came(request.mac, to: request.phase, now: now)
+        remember(request.mac, at: request.address)
+        await settle(bound, request.mac)
+        return bound
+      }
+      // What it has begun to load is not what it is assigned now: that is another boot.
+      attempt = reopen(request.mac, now: now)
+    }
+    throw ApplianceError(.conflict, "The boot of \(request.mac) changed again and again at the same moment.")
+  }
+
+  private func bind(_ request: Request, _ attempt: Attempt, _ now: Timestamp) async throws -> Bound? {
+    try await registry.update { [registry] view in
+      var changes: [Change] = []
+      var node: Node
+      let known = view.node(with: request.mac)
+      if let known {
+        node = known
+      } else {
+        (node, changes) = try registry.discover(request.mac, guid: request.guid, now: now, in: &view)
+      }
+      let effective = view.effective(node, registry.defaults)
+      let generation = view.capsules[effective.vnfs]?.currentGeneration
+      var boot = Boot(
+        id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now, address: request.address,
+        vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+      if let existing = view.boots[attempt.id] {
+        if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs, attempt.phase >= .loading {
+          return ([], nil)
+        }
+        boot.opened = existing.opened
+        boot.bound = existing.bound
+        boot.address = request.address ?? existing.address
+        if boot == existing, changes.isEmpty { return ([], Bound(boot: boot, node: effective, isNewNode: false)) }
+      }
+      changes.append(try .put(RecordKey.boot + boot.id, boot))
+      for old in view.boots(of: node.name).filter({ $0.id != boot.id }).dropLast(Registry.bootLimit - 1) {
+        changes.append(.delete(RecordKey.boot + old.id))
+      }
+      return (changes, Bound(boot: boot, node: effective, isNewNode: known == nil))
+    }
+  }
+
+  /// What was heard of the machine before now belongs to its boot; timelines of boots long gone are dropped.
+  private func settle(_ bound: Bound, _ mac: MACAddress) async {
+    let early = state.withLock { state in
+      defer { state.attempts[mac]?.early = [] }
+      return state.attempts[mac]?.early ?? []
+    }
+    timeline.keep(
+      early.map { event in
+        var event = event
+        event.node = bound.node.name
+        event.boot = bound.boot.id
+        return event
+      })
+    if bound.isNewNode {
+      record(
+        mac, .http, "node", "a new machine: it is node \(bound.node.name) now, group \(bound.node.group), capsule \(bound.boot.vnfs)")
+    }
+  }
+
+  // MARK: What happens in a boot
+
+  /// It has come so far at least.
+  package func came(_ mac: MACAddress, to phase: Phase, now: Timestamp = .now) {
+    state.withLock { state in
+      guard let attempt = state.attempts[mac] else { return }
+      state.attempts[mac]?.phase = max(attempt.phase, phase)
+      state.attempts[mac]?.lastSeen = now
+    }
+  }
+
+  /// A report belongs to this boot, whatever was under way as far as we knew: we may have been started since.
+  package func resumed(_ boot: Boot, phase: Phase, now: Timestamp) {
+    state.withLock { state in
+      if state.attempts[boot.mac]?.id != boot.id {
+        state.attempts[boot.mac] = Attempt(id: boot.id, opened: boot.opened, lastSeen: now, phase: phase)
+      }
+    }
+    came(boot.mac, to: phase, now: now)
+  }
+
+  package func phase(of mac: MACAddress) -> Phase? { state.withLock { $0.attempts[mac]?.phase } }
+
+  package func attemptID(of mac: MACAddress) -> String? { state.withLock { $0.attempts[mac]?.id } }
+
+  package func remember(_ mac: MACAddress, at address: IPv4Address?) {
+    guard let address, address != .any else { return }
+    state.withLock { state in
+      if state.macs.count >= Self.machineLimit { state.macs.removeAll() }
+      state.macs[address] = mac
+    }
+  }
+
+  /// Whose address this is: as last seen, else by its lease, else by its boot.
+  package func mac(at address: IPv4Address) -> MACAddress? {
+    if let mac = state.withLock({ $0.macs[address] }) { return mac }
+    return registry.read { view in
+      view.holder(of: address) ?? view.node(reserving: address)?.macs.first ?? view.boot(at: address)?.mac
+    }
+  }
+
+  package func forget(_ macs: [MACAddress]) {
+    state.withLock { state in
+      for mac in macs { state.attempts[mac] = nil }
+    }
+  }
+
+  /// Says what happened to a machine. Returns at once.
+  package func record(
+    _ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String, seconds: Double? = nil,
+    now: Timestamp = .now
+  ) {
+    let (node, last) = registry.read { view in
+      let node = view.node(with: mac)
+      return (node?.name, node.flatMap { view.lastBoot(of: $0.name)?.id })
+    }
+    let made: TimelineEvent? = state.withLock { state in
+      var made = TimelineEvent(
+        at: now, source: source, event: event, detail: detail, node: node, mac: mac, boot: last, seconds: seconds)
+      guard var attempt = state.attempts[mac] else { return made }
+      attempt.recorded += 1
+      attempt.lastSeen = now
+      made.boot = attempt.id
+      if node == nil, attempt.early.count < Self.earlyLimit { attempt.early.append(made) }
+      state.attempts[mac] = attempt
+      return attempt.recorded > Self.eventLimit ? nil : made
+    }
+    if let made { timeline.record(made) }
+  }
+}

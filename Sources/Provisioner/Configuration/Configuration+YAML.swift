@@ -1,0 +1,171 @@
+import FoundationEssentials
+import NetworkTypes
+import Yams
+
+extension Configuration {
+  /// Largest configuration file that is read, in bytes.
+  package static let sizeLimit = 1 << 20
+
+  /// - Throws: `ConfigurationError`.
+  package static func load(path: String) throws -> Configuration {
+    let data: Data
+    do {
+      data = try Data(contentsOf: URL(filePath: path))
+    } catch {
+      let reason = FileManager.default.fileExists(atPath: path) ? "it cannot be read" : "there is no such file"
+      throw ConfigurationError(
+        file: path, line: nil, key: nil,
+        message: "\(reason). Name another with --config, or begin with these two words in it: "
+          + "'network: { interface: eth1 }', where eth1 is the interface the nodes are on.")
+    }
+    guard data.count <= sizeLimit else {
+      throw ConfigurationError(
+        file: path, line: nil, key: nil, message: "it has \(data.count) bytes, where at most \(sizeLimit) are read.")
+    }
+    guard let text = String(bytes: data, encoding: .utf8) else {
+      throw ConfigurationError(file: path, line: nil, key: nil, message: "it is not UTF-8 text.")
+    }
+    return try parse(yaml: text, file: path)
+  }
+
+  /// - Throws: `ConfigurationError`.
+  package static func parse(yaml: String, file: String) throws -> Configuration {
+    let node: Yams.Node?
+    do {
+      node = try Yams.compose(yaml: yaml)
+    } catch let error as YamlError {
+      throw syntaxError(error, file: file)
+    }
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
+    let missing = ConfigurationError(
+      file: file, line: node?.mark?.line, key: "network.interface",
+      message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
+    guard let node else { throw missing }
+    let root = try YAMLSection(node, file: file, path: "", allowed: names)
+    guard let network = try root.section("network", allowed: ["interface"]) else { throw missing }
+    let isName: (String) -> String? = { (1...15).contains($0.utf8.count) && !$0.contains("/") && !$0.contains(" ") ? $0 : nil }
+    guard
+      let interfaces = try network.list(
+        "interface", allowed: "the name of an interface such as eth1, or a list of such names", isName),
+      !interfaces.isEmpty
+    else {
+      throw ConfigurationError(
+        file: file, line: network.line(of: "interface") ?? network.line, key: missing.key, message: missing.message)
+    }
+    var result = Configuration(file: file)
+    for name in interfaces where !result.network.interfaces.contains(name) { result.network.interfaces.append(name) }
+    result.lines["network.interface"] = network.line(of: "interface")
+    try result.readDHCP(root)
+    let port = "a port"
+    if let section = try root.section("tftp", allowed: ["port"]) {
+      result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
+    }
+    if let section = try root.section("provisioner", allowed: ["port"]) {
+      result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
+    }
+    if let section = try root.section("admin", allowed: ["port"]) {
+      result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
+      if result.admin.port == result.provisioner.port {
+        throw section.error("port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")
+      }
+    }
+    if let section = try root.section("paths", allowed: ["state"]) {
+      let allowed = "an absolute path of at most 90 bytes (sockets in it must have short names)"
+      let state = try section.value("state", allowed: allowed) { text in
+        text.hasPrefix("/") && text.utf8.count <= 90 && !text.utf8.contains(0) ? text : nil
+      }
+      if var state {
+        while state.count > 1, state.hasSuffix("/") { state.removeLast() }
+        result.paths.state = state
+      }
+    }
+    try result.readDefaults(root)
+    try result.readStates(root)
+    return result
+  }
+
+  private mutating func readDHCP(_ root: YAMLSection) throws {
+    let keys = ["mode", "pool", "leaseSeconds", "router", "dns", "domain", "ntp", "relayed"]
+    guard let section = try root.section("dhcp", allowed: keys) else { return }
+    let modes = DHCP.Mode.allCases.map(\.rawValue).joined(separator: ", ")
+    let range = "addresses from low to high such as 10.0.1.1-10.0.200.254"
+    let address = "an IPv4 address such as 10.0.0.1"
+    dhcp.mode = try section.value("mode", allowed: modes) { DHCP.Mode(rawValue: $0) } ?? dhcp.mode
+    dhcp.pool = try section.value("pool", allowed: range) { IPv4Range($0) }
+    lines["dhcp.pool"] = section.line(of: "pool")
+    dhcp.leaseSeconds = try section.integer("leaseSeconds", 60...31_536_000, unit: "seconds") ?? dhcp.leaseSeconds
+    dhcp.router = try section.value("router", allowed: address) { IPv4Address($0) }
+    dhcp.dns = try section.list("dns", allowed: address + ", or a list of them") { IPv4Address($0) } ?? []
+    dhcp.ntp = try section.list("ntp", allowed: address + ", or a list of them") { IPv4Address($0) } ?? []
+    dhcp.domain = try section.value("domain", allowed: "a domain name such as cluster.example") { text in
+      let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+      return text.utf8.count <= 253 && labels.allSatisfy({ NodeName.isValid(String($0)) }) ? text : nil
+    }
+    let relayed = try section.sections("relayed", allowed: ["subnet", "pool", "router"])
+    for (index, entry) in relayed.enumerated() {
+      let subnet = try entry.value("subnet", allowed: "a network such as 10.2.0.0/16") { IPv4Subnet($0) }
+      let pool = try entry.value("pool", allowed: range) { IPv4Range($0) }
+      guard let subnet, let pool else {
+        let key = subnet == nil ? "subnet" : "pool"
+        throw ConfigurationError(
+          file: file, line: entry.line, key: "dhcp.relayed[\(index)].\(key)",
+          message: "found nothing, allowed is \(key == "subnet" ? "a network such as 10.2.0.0/16" : range).")
+      }
+      guard subnet.isHost(pool.lowerBound), subnet.isHost(pool.upperBound) else {
+        throw entry.error("pool", "found \(pool), allowed are addresses of hosts in \(subnet).")
+      }
+      let router = try entry.value("router", allowed: address) { IPv4Address($0) }
+      if let router, !subnet.isHost(router) {
+        throw entry.error("router", "found \(router), allowed is the address of a host in \(subnet).")
+      }
+      if dhcp.relayed.contains(where: { $0.subnet.contains(subnet.network) || subnet.contains($0.subnet.network) }) {
+        throw entry.error("subnet", "found \(subnet), which overlaps with another relayed network; allowed are networks apart.")
+      }
+      lines["dhcp.relayed[\(index)].subnet"] = entry.line(of: "subnet")
+      dhcp.relayed.append(DHCP.Relayed(subnet: subnet, pool: pool, router: router))
+    }
+  }
+
+  private mutating func readDefaults(_ root: YAMLSection) throws {
+    guard let section = try root.section("defaults", allowed: ["nodeName", "group", "vnfs", "enabled"]) else { return }
+    let pattern = "a host name with one run of # for the number, such as n####"
+    let label: (String) -> String? = { NodeName.isValidLabel($0) ? $0 : nil }
+    defaults.nodeName =
+      try section.value("nodeName", allowed: pattern) { NamePattern($0) == nil ? nil : $0 } ?? defaults.nodeName
+    defaults.group = try section.value("group", allowed: NodeKeys.label, label) ?? defaults.group
+    defaults.vnfs = try section.value("vnfs", allowed: NodeKeys.label, label) ?? defaults.vnfs
+    defaults.enabled = try section.bool("enabled") ?? defaults.enabled
+  }
+
+  private mutating func readStates(_ root: YAMLSection) throws {
+    let keys = ["readyIntervalSeconds", "silenceSeconds", "scriptSeconds"]
+    guard let section = try root.section("states", allowed: keys) else { return }
+    states.readyIntervalSeconds =
+      try section.integer("readyIntervalSeconds", 1...86400, unit: "seconds") ?? states.readyIntervalSeconds
+    let silence = try section.integer("silenceSeconds", 2...604_800, unit: "seconds")
+    states.silenceSeconds = silence ?? max(30, states.readyIntervalSeconds * 3)
+    if states.silenceSeconds <= states.readyIntervalSeconds {
+      throw section.error(
+        "silenceSeconds",
+        "found \(states.silenceSeconds), allowed is more than readyIntervalSeconds (\(states.readyIntervalSeconds)).")
+    }
+    states.scriptSeconds = try section.integer("scriptSeconds", 1...300, unit: "seconds") ?? states.scriptSeconds
+  }
+
+  private static func syntaxError(_ error: YamlError, file: String) -> ConfigurationError {
+    func made(_ line: Int?, _ problem: String) -> ConfigurationError {
+      ConfigurationError(file: file, line: line, key: nil, message: "it is not YAML: \(problem).")
+    }
+    return switch error {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+      made(mark.line, problem)
+    case .reader(let problem, let offset, _, let yaml):
+      made(offset.map { yaml.utf8.prefix($0).count { $0 == UInt8(ascii: "\n") } + 1 }, problem)
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      ConfigurationError(
+        file: file, line: context.mark.line, key: duplicates.first,
+        message: "found twice in one mapping, allowed is once.")
+    default: made(nil, "\(error)")
+    }
+  }
+}

@@ -1,0 +1,93 @@
+package import NetworkTypes
+
+/// The configuration file's values. Every key but the interface has a default.
+package struct Configuration: Hashable, Sendable {
+  package struct Network: Hashable, Sendable {
+    /// Where nodes are: one or several.
+    package var interfaces: [String]
+  }
+
+  package struct DHCP: Hashable, Sendable {
+    package enum Mode: String, Hashable, Sendable, CaseIterable {
+      /// The only DHCP server here.
+      case authoritative
+      /// Boot information beside someone else's DHCP server.
+      case proxy
+      case off
+    }
+
+    /// A network behind a relay agent.
+    package struct Relayed: Hashable, Sendable {
+      package var subnet: IPv4Subnet
+      package var pool: IPv4Range
+      package var router: IPv4Address?
+    }
+
+    package var mode = Mode.authoritative
+    /// Addresses for whoever has none set aside; where `nil`, the upper half of the interface's network.
+    package var pool: IPv4Range?
+    package var leaseSeconds = 3600
+    package var router: IPv4Address?
+    package var dns: [IPv4Address] = []
+    package var domain: String?
+    package var ntp: [IPv4Address] = []
+    package var relayed: [Relayed] = []
+  }
+
+  package struct TFTP: Hashable, Sendable {
+    package var port = 69
+  }
+
+  package struct Provisioner: Hashable, Sendable {
+    package var port = 9870
+  }
+
+  package struct Admin: Hashable, Sendable {
+    /// 0: no TCP port.
+    package var port = 0
+  }
+
+  package struct Paths: Hashable, Sendable {
+    package var state = "/var/lib/perseid"
+
+    package var store: String { state + "/store.sqlite" }
+    package var blobs: String { state + "/blobs" }
+    package var tmp: String { state + "/tmp" }
+    package var controlSocket: String { state + "/control.sock" }
+    package var lock: String { state + "/lock" }
+    package var nodescripts: String { state + "/nodescripts" }
+  }
+
+  package struct States: Hashable, Sendable {
+    /// Seconds between the reports of a running node.
+    package var readyIntervalSeconds = 60
+    /// Seconds without a report after which a running node counts as silent.
+    package var silenceSeconds = 180
+    /// Seconds a `.server` script may take.
+    package var scriptSeconds = 10
+  }
+
+  package var network: Network
+  package var dhcp = DHCP()
+  package var tftp = TFTP()
+  package var provisioner = Provisioner()
+  package var admin = Admin()
+  package var paths = Paths()
+  package var defaults = NodeDefaults()
+  package var states = States()
+
+  /// The file it was read from, for messages.
+  package var file: String
+  /// The lines of keys that only the running system can judge.
+  var lines: [String: Int] = [:]
+
+  /// The defaults.
+  package init(interfaces: [String] = [], file: String = "the built-in configuration") {
+    network = Network(interfaces: interfaces)
+    self.file = file
+  }
+
+  func error(_ key: String, _ message: String) -> ConfigurationError {
+    ConfigurationError(file: file, line: lines[key], key: key, message: message)
+  }
+}

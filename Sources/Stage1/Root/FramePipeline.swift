@@ -1,0 +1,121 @@
+package import CapsuleFormat
+import Glibc
+package import StateClient
+
+/// Takes the tar stream, in order.
+package protocol FrameConsumer {
+  mutating func consume(_ bytes: UnsafeRawBufferPointer) throws
+  /// Called once behind the last byte.
+  mutating func finish() throws
+}
+
+/// Fetches, verifies, decompresses and consumes a root file system blob, all at once.
+///
+/// One thread fetches the blob as a stream and cuts it into frames; one thread per processor verifies
+/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes. A broken connection
+/// goes on with the frame it broke in; a frame that is not what the index says is never decompressed:
+/// it is fetched again by itself.
+package struct FramePipeline: Sendable {
+  package let server: Endpoint
+  package let blob: Descriptor
+  package let index: FrameIndex
+  package var workers: Int
+  /// Bytes of frames in flight, compressed and decompressed together. A frame larger than that travels alone.
+  package var memoryLimit = 48 << 20
+  /// Seconds without a single byte until it gives up.
+  package var patience = 120.0
+  /// How often one corrupted frame is fetched.
+  package var corruptionLimit = 5
+  package var timeouts = HTTPTimeouts()
+  package var retrySeconds = 1.0
+
+  /// What a watcher sees.
+  package struct Progress: Sendable {
+    /// Bytes of the tar stream consumed, and in all.
+    package var done: Int64
+    package var total: Int64
+    package var seconds: Double
+    /// What happened since the last time: broken connections, corrupted frames.
+    package var notes: [String]
+  }
+
+  package init(
+    server: Endpoint, blob: Descriptor, index: FrameIndex, workers: Int = max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))
+  ) {
+    self.server = server
+    self.blob = blob
+    self.index = index
+    self.workers = workers
+  }
+
+  /// - Parameters:
+  ///   - makeConsumer: Called on the consuming thread.
+  ///   - watch: Called on this thread about once a second, and at the end.
+  /// - Throws: What stopped it; the consumer is then left as it is.
+  package func run<Consumer: FrameConsumer>(
+    makeConsumer: @escaping @Sendable () throws -> Consumer, watch: (Progress) -> Void
+  ) throws {
+    let shared = Monitor(Shared())
+    let started = Clock.now
+    let total = Int64(clamping: index.uncompressedLength)
+    func progress(_ state: inout Shared) -> Progress {
+      defer { state.notes = [] }
+      return Progress(done: state.done, total: total, seconds: Clock.now - started, notes: state.notes)
+    }
+    try ThreadScope.run { scope in
+      do {
+        let threads = FrameThreads(plan: self, shared: shared)
+        try scope.start("fetch") { threads.fetch() }
+        for _ in 0..<workers { try scope.start("decompress") { threads.decompress() } }
+        try scope.start("unpack") { threads.consume(makeConsumer) }
+      } catch {
+        shared.update { $0.fail(error) }
+        throw error
+      }
+      while shared.wait(seconds: 1, for: { $0.isOver ? true : nil }) == nil {
+        watch(shared.update { progress(&$0) })
+      }
+    }
+    watch(shared.update { progress(&$0) })
+    if let failure = shared.update({ $0.failure }) { throw failure }
+  }
+
+  /// What the threads share.
+  struct Shared: Sendable {
+    var fetched: [(number: Int, bytes: FrameBuffer)] = []
+    var ready: [Int: FrameBuffer] = [:]
+    var bytesInFlight = 0
+    var done: Int64 = 0
+    var notes: [String] = []
+    var failure: (any Error)?
+    var isConsumed = false
+
+    var isOver: Bool { isConsumed || failure != nil }
+
+    mutating func fail(_ error: any Error) {
+      if failure == nil { failure = error }
+    }
+  }
+
+  func cost(_ frame: Frame) -> Int { Int(frame.compressedLength) + Int(frame.uncompressedLength) }
+}
+
+/// Memory for one frame.
+///
+/// @unchecked Sendable: each buffer is held by one thread at a time, handed on under the monitor's lock.
+final class FrameBuffer: @unchecked Sendable {
+  let bytes: UnsafeMutableRawBufferPointer
+
+  init(count: Int) {
+    bytes = .allocate(byteCount: count, alignment: 64)
+  }
+
+  deinit {
+    bytes.deallocate()
+  }
+}
+
+/// A frame that did not come as the index says, however often it was fetched.
+package struct FrameCorrupted: Error, Hashable, Sendable, CustomStringConvertible {
+  package var description: String
+}

@@ -1,0 +1,231 @@
+import CLinux
+package import CapsuleFormat
+import Glibc
+package import StateClient
+
+/// Writes the entries of a tar stream into a directory, as GNU tar does with all that it can keep.
+///
+/// Every path is walked from the directory's descriptor component by component, and no symbolic link
+/// is ever followed: whatever the stream says, nothing outside the directory is touched. Directories
+/// get their modes, times and attributes when everything is in them.
+package final class TreeWriter: TarSink {
+  private let root: CInt
+  private let label: String
+  /// The directories from the root down to where the last entry went, open.
+  private var open: [(name: ArraySlice<UInt8>, descriptor: CInt)] = []
+  private var directories: [TarEntry] = []
+  private var current: (entry: TarEntry, descriptor: CInt, end: UInt64)?
+  /// Names of attributes that this file system does not keep, and how often: user attributes on an older
+  /// kernel's tmpfs.
+  package private(set) var refusedAttributes: [String: Int] = [:]
+
+  /// - Parameter path: A directory that is there.
+  package init(_ path: String) throws(SystemError) {
+    label = path
+    root = try OpenFile(path, flags: O_RDONLY | O_DIRECTORY).release()
+  }
+
+  deinit {
+    if let current { close(current.descriptor) }
+    for directory in open { close(directory.descriptor) }
+    close(root)
+  }
+
+  package func entry(_ entry: TarEntry) throws {
+    guard !entry.path.isRoot else {
+      if case .directory = entry.kind { directories.append(entry) }
+      return
+    }
+    let parent = try openParent(of: entry.path)
+    let name = Self.terminated(entry.path.name)
+    switch entry.kind {
+    case .directory:
+      try makeDirectory(name, in: parent, entry.path)
+      directories.append(entry)
+    case .file:
+      let descriptor = try create(entry.path) {
+        openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+      }
+      current = (entry, descriptor, 0)
+    case .symbolicLink(let target):
+      let target = Self.terminated(target[...])
+      try create(entry.path) { symlinkat(target, parent, name) }
+      try finishWithoutContent(entry, name, in: parent)
+    case .hardLink(let original):
+      try link(entry.path, name, in: parent, to: original)
+    case .characterDevice(let major, let minor):
+      try create(entry.path) { mknodat(parent, name, S_IFCHR | 0o600, dev_t(clinux_makedev(major, minor))) }
+      try finishWithoutContent(entry, name, in: parent)
+    case .blockDevice(let major, let minor):
+      try create(entry.path) { mknodat(parent, name, S_IFBLK | 0o600, dev_t(clinux_makedev(major, minor))) }
+      try finishWithoutContent(entry, name, in: parent)
+    case .fifo:
+      try create(entry.path) { mknodat(parent, name, S_IFIFO | 0o600, 0) }
+      try finishWithoutContent(entry, name, in: parent)
+    }
+  }
+
+  package func content(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+    guard let file = current else { return }
+    var done = 0
+    while done < bytes.count {
+      done += try check("write \(file.entry.path)") {
+        pwrite(
+          file.descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(clamping: offset) + off_t(done))
+      }
+    }
+    current?.end = offset + UInt64(bytes.count)
+  }
+
+  package func endEntry() throws {
+    guard let file = current else { return }
+    current = nil
+    defer { close(file.descriptor) }
+    let entry = file.entry
+    if file.end < entry.size {
+      try check("set the size of \(entry.path)") { ftruncate(file.descriptor, off_t(clamping: entry.size)) }
+    }
+    try finish(entry, open: file.descriptor)
+  }
+
+  /// Gives the directories their modes, times and attributes. To be called when the stream has ended.
+  package func finish() throws {
+    // Each after what is in it; a directory that came twice is as its last entry says.
+    for entry in directories.reversed() {
+      let descriptor = entry.path.isRoot ? dup(root) : try openDirectory(entry.path)
+      defer { close(descriptor) }
+      try finish(entry, open: descriptor)
+    }
+    directories = []
+  }
+
+  // MARK: - Places
+
+  /// The directory that `path` is in, open as long as the next call leaves it in the path.
+  private func openParent(of path: TreePath) throws -> CInt {
+    let components = path.components.dropLast()
+    var common = 0
+    while common < open.count, common < components.count, open[common].name == components[common] { common += 1 }
+    while open.count > common { if let last = open.popLast() { close(last.descriptor) } }
+    for name in components.dropFirst(common) {
+      let parent = open.last?.descriptor ?? root
+      open.append((name, try enter(name, in: parent, path, making: true)))
+    }
+    return open.last?.descriptor ?? root
+  }
+
+  /// Opens a directory by walking from the root.
+  private func openDirectory(_ path: TreePath) throws -> CInt {
+    var descriptor = try check("open \(label)") { dup(root) }
+    for name in path.components {
+      defer { close(descriptor) }
+      descriptor = try enter(name, in: descriptor, path, making: false)
+    }
+    return descriptor
+  }
+
+  private func enter(_ name: ArraySlice<UInt8>, in parent: CInt, _ path: TreePath, making: Bool) throws -> CInt {
+    let text = Self.terminated(name)
+    let descriptor = clinux_open_directory_at(parent, text)
+    if descriptor >= 0 { return descriptor }
+    if making, errno == ENOENT {
+      // A stream may leave directories out: they are as mkdir -p makes them.
+      try check("make a directory of \(path)") { mkdirat(parent, text, 0o755) }
+    }
+    return try check("open a directory of \(path) (a symbolic link there is not followed)") {
+      clinux_open_directory_at(parent, text)
+    }
+  }
+
+  private func makeDirectory(_ name: [CChar], in parent: CInt, _ path: TreePath) throws {
+    if mkdirat(parent, name, 0o700) == 0 { return }
+    if errno == EEXIST {
+      let descriptor = clinux_open_directory_at(parent, name)
+      if descriptor >= 0 {
+        close(descriptor)
+        return
+      }
+    }
+    try create(path) { mkdirat(parent, name, 0o700) }
+  }
+
+  /// Makes something new; what is there by that name goes first, as with tar.
+  @discardableResult
+  private func create(_ path: TreePath, _ call: () -> CInt) throws -> CInt {
+    let result = call()
+    if result >= 0 { return result }
+    guard errno == EEXIST else { throw SystemError("make \(path)") }
+    let parent = open.last?.descriptor ?? root
+    let name = Self.terminated(path.name)
+    if unlinkat(parent, name, 0) == -1 {
+      try check("replace \(path)") { unlinkat(parent, name, AT_REMOVEDIR) }
+    }
+    return try check("make \(path)") { call() }
+  }
+
+  private func link(_ path: TreePath, _ name: [CChar], in parent: CInt, to original: TreePath) throws {
+    guard !original.isRoot else { throw SystemError("link \(path) to the root", code: EPERM) }
+    let directory = try openDirectory(original.parent)
+    defer { close(directory) }
+    let originalName = Self.terminated(original.name)
+    try create(path) { linkat(directory, originalName, parent, name, 0) }
+  }
+
+  // MARK: - What an entry has besides its content
+
+  /// Owner before mode and attributes: a change of owner takes set-user-ID and capabilities away.
+  private func finish(_ entry: TarEntry, open descriptor: CInt) throws {
+    try check("set the owner of \(entry.path)") { fchown(descriptor, entry.userID, entry.groupID) }
+    try check("set the mode of \(entry.path)") { fchmod(descriptor, mode_t(entry.mode & 0o7777)) }
+    for attribute in entry.extendedAttributes {
+      try set(attribute, of: entry) { name, value, length in clinux_set_attribute(descriptor, name, value, length) }
+    }
+    var times = Self.times(entry)
+    try check("set the time of \(entry.path)") { futimens(descriptor, &times) }
+  }
+
+  private func finishWithoutContent(_ entry: TarEntry, _ name: [CChar], in parent: CInt) throws {
+    try check("set the owner of \(entry.path)") {
+      fchownat(parent, name, entry.userID, entry.groupID, AT_SYMLINK_NOFOLLOW)
+    }
+    if case .symbolicLink = entry.kind {
+    } else {
+      // Made a moment ago in a directory that nobody else writes to: no link can be in its place.
+      try check("set the mode of \(entry.path)") { fchmodat(parent, name, mode_t(entry.mode & 0o7777), 0) }
+    }
+    if !entry.extendedAttributes.isEmpty {
+      let path = Self.terminated(Array("/proc/self/fd/\(parent)/".utf8)[...] + entry.path.name)
+      for attribute in entry.extendedAttributes {
+        try set(attribute, of: entry) { name, value, length in
+          clinux_set_attribute_of_link(path, name, value, length)
+        }
+      }
+    }
+    var times = Self.times(entry)
+    try check("set the time of \(entry.path)") { utimensat(parent, name, &times, AT_SYMLINK_NOFOLLOW) }
+  }
+
+  private func set(
+    _ attribute: ExtendedAttribute, of entry: TarEntry,
+    _ call: ([CChar], UnsafeRawPointer?, UInt64) -> CInt
+  ) throws {
+    let name = Self.terminated(attribute.name[...])
+    let result = attribute.value.withUnsafeBytes { call(name, $0.baseAddress, UInt64($0.count)) }
+    if result == 0 { return }
+    let text = String(decoding: attribute.name, as: UTF8.self)
+    // EPERM: user attributes of anything but files and directories (xattr(7)).
+    guard errno == EOPNOTSUPP || errno == EPERM && text.hasPrefix("user.") else {
+      throw SystemError("set the attribute \(text) of \(entry.path)")
+    }
+    refusedAttributes[text, default: 0] += 1
+  }
+
+  private static func times(_ entry: TarEntry) -> [timespec] {
+    let time = timespec(tv_sec: Int(entry.modified.seconds), tv_nsec: Int(entry.modified.nanoseconds))
+    return [time, time]
+  }
+
+  private static func terminated(_ bytes: ArraySlice<UInt8>) -> [CChar] {
+    bytes.map { CChar(bitPattern: $0) } + [0]
+  }
+}

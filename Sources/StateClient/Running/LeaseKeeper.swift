@@ -1,0 +1,137 @@
+import CLinux
+package import DHCPClient
+import Glibc
+package import NetworkTypes
+package import StateProtocol
+
+/// Keeps the address that stage 1 was given, in the running system.
+///
+/// It asks for more time when that is due; it takes an address from an interface only when the lease
+/// is lost and another one was given.
+package struct LeaseKeeper {
+  /// What the DHCP client does, and how addresses are set: tests put their own here.
+  package struct Actions: Sendable {
+    package var renew: @Sendable (AcquiredLease) throws -> AcquiredLease
+    package var acquire: @Sendable (IPv4Address) throws -> AcquiredLease
+    package var isHeld: @Sendable (IPv4Address) -> Bool
+    package var install: @Sendable (AcquiredLease) throws -> Void
+    package var save: @Sendable (LeaseRecord) throws -> Void
+
+    package init(
+      renew: @escaping @Sendable (AcquiredLease) throws -> AcquiredLease,
+      acquire: @escaping @Sendable (IPv4Address) throws -> AcquiredLease,
+      isHeld: @escaping @Sendable (IPv4Address) -> Bool, install: @escaping @Sendable (AcquiredLease) throws -> Void,
+      save: @escaping @Sendable (LeaseRecord) throws -> Void
+    ) {
+      self.renew = renew
+      self.acquire = acquire
+      self.isHeld = isHeld
+      self.install = install
+      self.save = save
+    }
+
+    /// The real ones, for one interface.
+    package init(interface: String, hardwareAddress: MACAddress) {
+      renew = { lease in
+        try DHCPClient.renew(
+          lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node", within: 10)
+      }
+      acquire = { address in
+        try DHCPClient.acquire(
+          on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node", requested: address,
+          within: 30)
+      }
+      isHeld = { KernelInterfaces.holds($0) }
+      install = { lease in
+        let interfaces = KernelInterfaces()
+        try interfaces.bringUp(interface)
+        try interfaces.setAddress(lease.address, prefixLength: lease.prefixLength, on: interface)
+        if let router = lease.router { try interfaces.setDefaultRoute(through: router, on: interface) }
+      }
+      save = { record in
+        try SmallFile.write(LeaseRecord.path, try ProtocolJSON.encode(record), mode: 0o644)
+      }
+    }
+  }
+
+  package private(set) var lease: AcquiredLease
+  private let actions: Actions
+  private let say: @Sendable (String) -> Void
+  private var backoff = Backoff(first: 4, longest: 60)
+  /// CLOCK_BOOTTIME seconds.
+  package private(set) var dueAt: Double
+
+  package init(_ lease: AcquiredLease, actions: Actions, say: @escaping @Sendable (String) -> Void) {
+    self.lease = lease
+    self.actions = actions
+    self.say = say
+    dueAt = lease.isInfinite ? .infinity : Double(lease.renewAt)
+  }
+
+  /// Does what is due at a time, and sets `dueAt` anew.
+  package mutating func attend(at now: Double) {
+    guard now >= dueAt else { return }
+    do {
+      if now >= Double(lease.expiresAt) {
+        try recover(now, because: "it was not renewed before its end")
+        return
+      }
+      guard actions.isHeld(lease.address) else {
+        // The operating system has taken its own measures: the address is no longer ours to renew.
+        say("address \(lease.address) is no longer set here: the operating system looks after it")
+        dueAt = .infinity
+        return
+      }
+      do {
+        try keep(try actions.renew(lease))
+      } catch let error as DHCPClientError {
+        switch error {
+        case .refused, .expired: try recover(now, because: "\(error)")
+        default: throw error
+        }
+      }
+    } catch {
+      let wait = backoff.next()
+      // Not past the end: there the lease is lost and another is asked for.
+      dueAt = min(now + wait, max(Double(lease.expiresAt), now + 1))
+      say("address \(lease.address) was not renewed: \(error)")
+      say("  tried again in \(Int((dueAt - now).rounded(.up))) s")
+    }
+  }
+
+  private mutating func recover(_ now: Double, because reason: String) throws {
+    say("the lease of \(lease.address) is lost: \(reason)")
+    let new = try actions.acquire(lease.address)
+    if new.address != lease.address || !actions.isHeld(new.address) {
+      try actions.install(new)
+      say("address \(new.address) from \(new.serverIdentifier)")
+    }
+    try keep(new)
+  }
+
+  private mutating func keep(_ new: AcquiredLease) throws {
+    lease = new
+    backoff.reset()
+    dueAt = new.isInfinite ? .infinity : Double(new.renewAt)
+    try actions.save(LeaseRecord(new))
+  }
+}
+
+extension LeaseRecord {
+  package init(_ lease: AcquiredLease) {
+    self.init(
+      address: lease.address, prefixLength: lease.prefixLength, router: lease.router,
+      serverIdentifier: lease.serverIdentifier, seconds: lease.leaseSeconds, obtainedAt: Double(lease.obtainedAt))
+  }
+}
+
+extension AcquiredLease {
+  /// A handed-over lease, with the usual times of renewal (RFC 2131, section 4.4.5).
+  package init(_ record: LeaseRecord) {
+    self.init(
+      address: record.address, prefixLength: record.prefixLength, router: record.router,
+      serverIdentifier: record.serverIdentifier, leaseSeconds: record.seconds, renewalSeconds: record.seconds / 2,
+      rebindingSeconds: UInt32(UInt64(record.seconds) * 7 / 8),
+      obtainedAt: Int64(min(max(record.obtainedAt, 0), 1e15)))
+  }
+}

@@ -1,0 +1,55 @@
+import Glibc
+package import StateProtocol
+
+/// Where a plan is followed in the running system: scripts and files, no root.
+package struct RunningNode: PlanHost {
+  package let destination = "/"
+  package let workDirectory = "/run/perseid/work"
+  package let retrySeconds = 2.0
+  private let record: NodeRecord
+  private let state: String
+  /// Outlives this plan: what cannot be sent now is sent with the next one.
+  package private(set) var reporter: EventReporter
+
+  package init(record: NodeRecord, state: String, reporter: EventReporter = EventReporter()) {
+    self.record = record
+    self.state = state
+    self.reporter = reporter
+  }
+
+  package func say(_ line: String) {
+    Journal.say(line)
+  }
+
+  package func echo(_ bytes: UnsafeRawBufferPointer) {
+    _ = write(1, bytes.baseAddress, bytes.count)
+  }
+
+  package mutating func report(_ event: StepEvent, through client: inout StateClient) {
+    reporter.add(event)
+    reporter.flush(header, through: &client)
+  }
+
+  /// Sends what could not be sent before.
+  package mutating func flush(through client: inout StateClient) {
+    reporter.flush(header, through: &client)
+  }
+
+  private var header: EventReport {
+    EventReport(state: state, boot: record.boot, hardwareAddresses: record.hardwareAddresses, events: [])
+  }
+
+  package func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws {
+    throw PlanFailure(step: step.name, reason: "a running node does not fill its root: that is done in state 'init'")
+  }
+
+  package func reap() {}
+}
+
+/// Lines for the journal, or whatever reads standard error.
+package enum Journal {
+  package static func say(_ line: String) {
+    let bytes = Array("perseid-node: \(line)\n".utf8)
+    _ = write(2, bytes, bytes.count)
+  }
+}

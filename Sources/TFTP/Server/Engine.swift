@@ -1,0 +1,390 @@
+import CLinux
+import Glibc
+import Logging
+import NetworkTypes
+
+/// The server's one thread: it waits for packets and times, asks each transfer's machine what follows, and does it.
+///
+/// Everything here belongs to that thread. What takes time (finding content) is done by tasks, which answer by mailbox.
+final class Engine {
+  private static let listeningToken = UInt64.max
+  private static let mailboxToken = UInt64.max - 1
+  /// Longer packets are no packets of ours: requests end at 512 bytes, ACKs have 4, ERRORs a short text.
+  private static let bufferSize = 1024
+  /// Requests read before transfers get their turn again.
+  private static let requestsPerTurn = 64
+  /// Questions to the source that are not answered yet; more requests wait for their client's repetition.
+  private static let maximumLookups = 2048
+  /// A request that equals one just finished is a late copy of it.
+  private static let memory: Nanoseconds = .milliseconds(250)
+  /// A request that equals that of a transfer under way is a new start after this much silence, else a copy.
+  private static let restartSilence: Nanoseconds = .seconds(2)
+
+  private enum Conversation {
+    case lookingUp(number: UInt64, request: Request, name: RequestedName, localAddress: UInt32)
+    case active(UInt64)
+    case finished(Request)
+  }
+
+  private let configuration: ServerConfiguration
+  private let maximumTransfers: Int
+  private let listening: Int32
+  private let limits: Negotiation.Limits
+  private let observer: any TransferObserver
+  private let logger: Logger
+  private let mailbox: Mailbox
+  private let ask: (Lookup) -> Void
+
+  private let epoll: Int32
+  private let sender = BlockSender()
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 8)
+  private var opener = ContentOpener()
+  private var transfers = TransferTable()
+  private var conversations: [Peer: Conversation] = [:]
+  private var transfersPerClient: [IPv4Address: Int] = [:]
+  private var timers = TimerQueue()
+  private var finished: [(peer: Peer, at: Nanoseconds)] = []
+  private var lookups = 0
+  private var lastLookup: UInt64 = 0
+  private var now: Nanoseconds = 0
+
+  init(
+    configuration: ServerConfiguration, maximumTransfers: Int, listening: Int32, observer: any TransferObserver,
+    logger: Logger, mailbox: Mailbox, ask: @escaping (Lookup) -> Void
+  ) throws(SystemError) {
+    self.configuration = configuration
+    self.maximumTransfers = maximumTransfers
+    self.listening = listening
+    self.observer = observer
+    self.logger = logger
+    self.mailbox = mailbox
+    self.ask = ask
+    limits = Negotiation.Limits(mtu: configuration.mtu, windowSize: configuration.windowSize)
+    epoll = clinux_tftp_epoll_create()
+    guard epoll >= 0 else { throw SystemError(number: -epoll) }
+    for (descriptor, token) in [(listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken)] {
+      let result = clinux_tftp_epoll_add(epoll, descriptor, token)
+      guard result == 0 else { throw SystemError(number: -result) }
+    }
+  }
+
+  deinit {
+    buffer.deallocate()
+    if epoll >= 0 { close(epoll) }
+  }
+
+  /// Serves until the mailbox says stop.
+  func run() throws(SystemError) {
+    var tokens = [UInt64](repeating: 0, count: 256)
+    now = Self.clock()
+    while true {
+      let wait = timers.next.map { max(0, $0 - now) } ?? -1
+      let count = tokens.withUnsafeMutableBufferPointer {
+        clinux_tftp_epoll_wait(epoll, $0.baseAddress, Int32($0.count), wait)
+      }
+      guard count >= 0 else { throw SystemError(number: -count) }
+      now = Self.clock()
+      for token in tokens.prefix(Int(count)) {
+        switch token {
+        case Self.listeningToken: readRequests()
+        case Self.mailboxToken:
+          let contents = mailbox.take()
+          for (lookup, answer) in contents.answers { answered(lookup, answer) }
+          if contents.isStopping {
+            stop()
+            return
+          }
+        default: readTransfer(token)
+        }
+      }
+      while let entry = timers.popDue(at: now) { timerFired(entry) }
+      forgetFinished()
+    }
+  }
+
+  /// Tells every client, so that none waits for a server that is gone.
+  private func stop() {
+    for token in transfers.tokens {
+      guard let active = transfers[token] else { continue }
+      sender.send(Packet.error(.undefined, text: "the server is stopping").bytes, over: active.route)
+      end(token, active, .failed("the server is stopping"))
+    }
+  }
+
+  private static func clock() -> Nanoseconds {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Nanoseconds(time.tv_sec) * 1_000_000_000 + Nanoseconds(time.tv_nsec)
+  }
+}
+
+// MARK: - Packets
+
+extension Engine {
+  private func receive(_ descriptor: Int32) -> (bytes: UnsafeRawBufferPointer, addresses: clinux_tftp_addresses)? {
+    var addresses = clinux_tftp_addresses()
+    let count = Int(clinux_tftp_receive(descriptor, buffer.baseAddress, buffer.count, &addresses))
+    guard count >= 0 else { return nil }
+    // One that is longer than the buffer is longer than any packet to us: empty says the same.
+    return (UnsafeRawBufferPointer(rebasing: buffer[..<(count > buffer.count ? 0 : count)]), addresses)
+  }
+
+  private func isClient(_ addresses: clinux_tftp_addresses) -> Bool {
+    let address = IPv4Address(rawValue: addresses.peer_address)
+    return addresses.peer_port != 0 && configuration.subnets.contains { $0.contains(address) }
+  }
+
+  private func readRequests() {
+    for _ in 0..<Self.requestsPerTurn {
+      guard let (bytes, addresses) = receive(listening) else { return }
+      // Anyone else hears nothing: an answer could be sent to whoever a forged address belongs to.
+      guard isClient(addresses), bytes.count >= 2, bytes[0] == 0 else { continue }
+      let peer = Peer(address: addresses.peer_address, port: addresses.peer_port)
+      switch bytes[1] {
+      case 1, 2: requested(bytes, by: peer, addresses)
+      case 5:
+        // Never answered: two that answer each other's errors would never end.
+        if case .active(let token) = conversations[peer], configuration.usesSinglePort { packet(bytes, for: token) }
+      case 3, 4, 6:
+        if case .active(let token) = conversations[peer], configuration.usesSinglePort {
+          packet(bytes, for: token)
+        } else if !configuration.usesSinglePort {
+          refuse(.unknownTransfer, "this port takes requests only", addresses)
+        }
+      default: refuse(.illegalOperation, "not a TFTP packet", addresses)
+      }
+    }
+  }
+
+  private func readTransfer(_ token: UInt64) {
+    guard let active = transfers[token], let (bytes, addresses) = receive(active.route.descriptor) else { return }
+    guard Peer(address: addresses.peer_address, port: addresses.peer_port) == active.peer else {
+      // RFC 1350 section 4: "an error packet should be sent to the originator of the incorrect packet, while not
+      // disturbing the transfer".
+      if isClient(addresses), bytes.count >= 2, bytes[1] != 5 {
+        var route = active.route
+        route.addresses.peer_address = addresses.peer_address
+        route.addresses.peer_port = addresses.peer_port
+        sender.send(Packet.error(.unknownTransfer, text: "this transfer is someone else's").bytes, over: route)
+      }
+      return
+    }
+    packet(bytes, for: token)
+  }
+
+  private func packet(_ bytes: UnsafeRawBufferPointer, for token: UInt64) {
+    guard let active = transfers[token], bytes.count >= 4, bytes[0] == 0 else { return }
+    active.heardAt = now
+    switch bytes[1] {
+    case 4:
+      perform(active.transfer.acknowledge(UInt16(bytes[2]) << 8 | UInt16(bytes[3]), at: now), token, active)
+    case 5:
+      guard case .error(let code, let text) = Packet(parsing: bytes) else { return }
+      perform(active.transfer.clientError(code, text: text), token, active)
+    default: break
+    }
+  }
+
+  private func refuse(_ code: ErrorCode, _ text: String, _ addresses: clinux_tftp_addresses) {
+    sender.send(Packet.error(code, text: text).bytes, over: listeningRoute(addresses))
+  }
+
+  /// From the port of requests, and from the address that was asked.
+  private func listeningRoute(_ addresses: clinux_tftp_addresses) -> BlockSender.Route {
+    BlockSender.Route(descriptor: listening, addresses: addresses)
+  }
+}
+
+// MARK: - Requests
+
+extension Engine {
+  private func requested(_ bytes: UnsafeRawBufferPointer, by peer: Peer, _ addresses: clinux_tftp_addresses) {
+    let request: Request
+    do {
+      request = try Request(parsing: bytes)
+    } catch {
+      refuse(.illegalOperation, "\(error)", addresses)
+      return
+    }
+    let name = RequestedName(request.name)
+    guard request.operation == .read else {
+      let reason = "this server takes no files: it only hands out what machines boot from"
+      refuse(.accessViolation, reason, addresses)
+      observe(.refused("an upload: \(reason)"), name, peer)
+      return
+    }
+    switch conversations[peer] {
+    case .lookingUp(_, request, _, _), .finished(request): return
+    case .active(let token):
+      guard let active = transfers[token] else { break }
+      if active.request == request {
+        if !active.transfer.isConfirmed || now < active.heardAt + Self.restartSilence {
+          perform(active.transfer.requestRepeated(at: now), token, active)
+          return
+        }
+        end(token, active, .failed("the client began again"))
+      } else if !active.transfer.isConfirmed && active.transfer.parameters.negotiation.sizeAsked {
+        end(token, active, .probed)
+      } else {
+        end(token, active, .failed("the client asked for another file"))
+      }
+    case .lookingUp, .finished, nil: break
+    }
+    guard lookups < Self.maximumLookups,
+      transfersPerClient[peer.address, default: 0] < configuration.maximumTransfersPerClient
+    else {
+      logger.debug("TFTP request dropped: too many at once", metadata: ["client": "\(peer.address)"])
+      return
+    }
+    lastLookup += 1
+    lookups += 1
+    conversations[peer] = .lookingUp(
+      number: lastLookup, request: request, name: name, localAddress: addresses.local_address)
+    ask(Lookup(number: lastLookup, peer: peer, name: name))
+  }
+
+  private func answered(_ lookup: Lookup, _ answer: ContentAnswer) {
+    lookups -= 1
+    // The client may have asked for something else meanwhile.
+    guard case .lookingUp(lookup.number, let request, let name, let local) = conversations[lookup.peer] else { return }
+    conversations[lookup.peer] = nil
+    let addresses = clinux_tftp_addresses(
+      peer_address: lookup.peer.address.rawValue, peer_port: lookup.peer.port, local_address: local)
+    switch answer {
+    case .notFound(let text):
+      refuse(.fileNotFound, text, addresses)
+      observe(.refused(text), name, lookup.peer)
+    case .refused(let text):
+      refuse(.undefined, text, addresses)
+      observe(.refused(text), name, lookup.peer)
+    case .content(let content):
+      do {
+        var opened = try opener.open(content)
+        if request.mode == .netascii {
+          guard opened.size <= Self.maximumText else {
+            throw ContentOpener.Failure(description: "too large for netascii: ask in octet mode")
+          }
+          opened = opened.netascii()
+        }
+        try begin(request, name, opened, lookup.peer, addresses)
+      } catch {
+        logger.error("TFTP cannot send a file", metadata: ["name": "\(name.original)", "reason": "\(error)"])
+        refuse(.undefined, "the server \(error)", addresses)
+        observe(.failed("\(error)"), name, lookup.peer)
+      }
+    }
+  }
+
+  /// Bytes of the longest text: netascii is made in memory.
+  private static var maximumText: Int { 16 << 20 }
+
+  private func begin(
+    _ request: Request, _ name: RequestedName, _ content: OpenContent, _ peer: Peer,
+    _ addresses: clinux_tftp_addresses
+  ) throws {
+    if transfers.count >= maximumTransfers {
+      // Whoever has not answered yet has lost least.
+      guard let token = transfers.oldestUnconfirmed(), let oldest = transfers[token] else { return }
+      end(token, oldest, .failed("the client had not answered yet when others needed its place"))
+    }
+    let negotiation = Negotiation(request.options, limits: limits, size: content.size)
+    let firstAnswer =
+      negotiation.acknowledged.isEmpty
+      ? Packet.headerSize + min(content.size, negotiation.blockSize)
+      : Packet.optionAcknowledgement(negotiation.acknowledged).bytes.count
+    let transfer = Transfer(
+      Transfer.Parameters(
+        size: content.size, negotiation: negotiation, numbering: configuration.numbering,
+        requestSize: request.bytes.count, firstAnswerSize: firstAnswer))
+    var route = listeningRoute(addresses)
+    var socket: UDPSocket?
+    if !configuration.usesSinglePort {
+      let own = try UDPSocket(
+        address: IPv4Address(rawValue: addresses.local_address), port: 0, tellsLocalAddress: false)
+      route.descriptor = own.descriptor
+      // It is bound to the right address already.
+      route.addresses.local_address = 0
+      socket = consume own
+    }
+    let active = ActiveTransfer(
+      peer: peer, request: request, name: name, content: content, transfer: transfer, socket: socket, route: route,
+      at: now)
+    let token = transfers.add(active)
+    conversations[peer] = .active(token)
+    transfersPerClient[peer.address, default: 0] += 1
+    if !configuration.usesSinglePort {
+      let result = clinux_tftp_epoll_add(epoll, active.route.descriptor, token)
+      guard result == 0 else {
+        end(token, active, .failed("the server cannot wait for its packets: \(SystemError(number: -result))"))
+        return
+      }
+    }
+    perform(active.transfer.begin(at: now), token, active)
+    observer.observed(active.event(.started, at: now))
+  }
+}
+
+// MARK: - Transfers
+
+extension Engine {
+  /// Does what a transfer's machine says.
+  private func perform(_ step: Transfer.Step, _ token: UInt64, _ active: ActiveTransfer) {
+    if let ending = step.ending {
+      end(token, active, ending)
+      return
+    }
+    if !step.send.isEmpty {
+      if step.send.lowerBound == 0 {
+        let options = active.transfer.parameters.negotiation.acknowledged
+        sender.send(Packet.optionAcknowledgement(options).bytes, over: active.route)
+      } else {
+        sender.send(
+          step.send, of: active.content, blockSize: active.transfer.parameters.negotiation.blockSize,
+          numbering: active.transfer.parameters.numbering, over: &active.route)
+      }
+    }
+    if active.transfer.deadline < active.scheduledAt {
+      active.scheduledAt = active.transfer.deadline
+      timers.add(token, at: active.scheduledAt)
+    }
+  }
+
+  private func timerFired(_ entry: TimerQueue.Entry) {
+    // An entry that is not the one noted belongs to a deadline that was moved forward.
+    guard let active = transfers[entry.token], active.scheduledAt == entry.time else { return }
+    active.scheduledAt = .max
+    perform(active.transfer.timerFired(at: now), entry.token, active)
+  }
+
+  private func end(_ token: UInt64, _ active: ActiveTransfer, _ ending: Transfer.Ending) {
+    transfers.remove(token)
+    conversations[active.peer] = nil
+    if let count = transfersPerClient[active.peer.address] {
+      transfersPerClient[active.peer.address] = count > 1 ? count - 1 : nil
+    }
+    switch ending {
+    case .finished:
+      conversations[active.peer] = .finished(active.request)
+      finished.append((active.peer, now))
+      observer.observed(active.event(.finished, at: now))
+    case .probed: observer.observed(active.event(.probed, at: now))
+    case .failed(let reason): observer.observed(active.event(.failed(reason), at: now))
+    }
+  }
+
+  private func forgetFinished() {
+    let old = finished.prefix { now >= $0.at + Self.memory }
+    guard !old.isEmpty else { return }
+    for (peer, _) in old {
+      if case .finished = conversations[peer] { conversations[peer] = nil }
+    }
+    finished.removeFirst(old.count)
+  }
+
+  private func observe(_ kind: TransferEvent.Kind, _ name: RequestedName, _ peer: Peer) {
+    observer.observed(
+      TransferEvent(
+        kind: kind, name: name.original, client: peer.address, bytes: 0, seconds: 0, retransmissions: 0, blockSize: 0,
+        windowSize: 0))
+  }
+}

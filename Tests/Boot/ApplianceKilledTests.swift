@@ -1,0 +1,40 @@
+import Lab
+import NetworkTypes
+import Testing
+
+@Suite("An appliance that loses its power", .enabled(if: NetworkNamespace.isAvailable, "needs private namespaces"))
+struct ApplianceKilledTests {
+  @Test("during a node's download starts again, and the node still becomes ready", .timeLimit(.minutes(40)))
+  func duringADownload() async throws {
+    try await withTurns(1) {
+      try await withAppliance { site, appliance in
+        let watch = try RunningProcess(
+          site.wire.command(
+            "tcpdump", "-i", Site.uplink, "-n", "-l", "--immediate-mode", "-s", "96", "tcp and dst host 10.77.0.1"))
+        try await watch.log.line(containing: "listening on", within: .seconds(20))
+        let machine = try await site.start(.init(number: 1))
+        // More than kernel and initramfs together: the root is on its way, and not yet there.
+        try await watch.log.line("a node that has received 40 MB in one connection", within: bootBound) {
+          acknowledged($0) > 40_000_000
+        }
+        await appliance.kill()
+        await watch.stop()
+        #expect(!machine.console.text.contains("Welcome to Debian"))
+        let before = machine.console.position
+        try await appliance.start()
+        let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
+        #expect(node.name == "n0000")
+        #expect(machine.isRunning)
+        // The same machine went on: its firmware did not start anew.
+        #expect(!machine.console.lines.dropFirst(before).contains { $0.contains("SeaBIOS") })
+        await machine.powerOff()
+      }
+    }
+  }
+
+  /// The relative acknowledgement number in a line of tcpdump, bytes; 0 where there is none.
+  private func acknowledged(_ line: String) -> Int {
+    guard let match = line.firstMatch(of: /ack (\d+),/) else { return 0 }
+    return Int(match.1) ?? 0
+  }
+}
