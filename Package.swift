@@ -110,17 +110,22 @@ let package = Package(
       ]),
 
     // Tests. Lab makes namespaces, virtual machines and appliances for those that need real parts.
-    library("Lab", ["NetworkTypes"], path: "Tests/Lab", exclude: ["in-private-namespaces", "debian-tree", "packages"]),
+    library(
+      "Lab", ["NetworkTypes"], path: "Tests/Lab",
+      exclude: ["debian-tree", "in-private-namespaces", "install-packages", "packages"]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"]),
-    tests("TFTPTests", ["TFTP", "NetworkTypes"]),
+    tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
     tests("CapsuleFormatTests", ["CapsuleFormat", crypto]),
     tests("CapsuleTests", ["Capsule", "CapsuleFormat", crypto]),
-    tests("ProvisionerTests", ["Provisioner", "StateProtocol", "DHCP", "TFTP", "NetworkTypes"]),
-    tests("StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat"]),
+    tests(
+      "ProvisionerTests",
+      ["Provisioner", "StateProtocol", "DHCP", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
+    tests("StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient"]),
     tests("Stage1Tests", ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "NetworkTypes"]),
-    tests("InteropTests", ["Lab", "DHCP", "DHCPWire", "TFTP", "NetworkTypes", logging], path: "Tests/Interop"),
+    tests(
+      "InteropTests", ["Lab", "DHCP", "DHCPClient", "DHCPWire", "TFTP", "NetworkTypes", logging], path: "Tests/Interop"),
     tests("BootTests", ["Lab", "NetworkTypes"], path: "Tests/Boot"),
     .executableTarget(
       name: "perseid-demo", dependencies: ["Lab"], path: "Tests/Demo", swiftSettings: settings),

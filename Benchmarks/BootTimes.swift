@@ -1,20 +1,23 @@
+import Foundation
 import Lab
 import Synchronization
 
 /// The moments of one boot, each seen from outside in the same way whoever serves it.
-struct BootTimes {
+struct BootTimes: CustomStringConvertible {
   /// Seconds from the loader's first request over HTTP until the operating system's init runs.
   var loaderToInit: Double
   /// Seconds from power-on until the operating system reached multi-user.
   var powerOnToMultiUser: Double
 
+  var description: String {
+    "\(loaderToInit.formatted(.number.precision(.fractionLength(1)))) s to init, "
+      + "\(powerOnToMultiUser.formatted(.number.precision(.fractionLength(1)))) s to multi-user"
+  }
+
   /// Powers a machine on and follows it until its operating system is up.
   init(_ site: Site, configuration: Machine.Configuration) async throws {
-    let watch = try RunningProcess(
-      site.wire.command(
-        "tcpdump", "-i", Site.uplink, "-n", "-l", "--immediate-mode",
-        "tcp and src net 10.77.0.0/24 and not src host 10.77.0.1 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"))
-    try await watch.log.line(containing: "listening on", within: .seconds(20))
+    let watch = try await site.watch(
+      "tcp and not src host \(Site.serverAddress) and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn")
     let firstRequest = Mutex<ContinuousClock.Instant?>(nil)
     watch.log.observe { line in
       guard line.contains("Flags [S]") else { return }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "clinux_capsule.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/sysmacros.h>
@@ -9,18 +10,20 @@
 
 extern char **environ;
 
-ssize_t clinux_list_attributes(const char *path, char *names, size_t size) {
+long clinux_list_attributes(const char *path, char *names, size_t size) {
   return llistxattr(path, names, size);
 }
 
-ssize_t clinux_get_attribute(const char *path, const char *name, void *value, size_t size) {
+long clinux_get_attribute(const char *path, const char *name, void *value, size_t size) {
   return lgetxattr(path, name, value, size);
 }
 
-unsigned clinux_device_major(dev_t device) { return major(device); }
-unsigned clinux_device_minor(dev_t device) { return minor(device); }
+unsigned clinux_device_major(uint64_t device) { return major(device); }
+unsigned clinux_device_minor(uint64_t device) { return minor(device); }
 
-int clinux_spawn_filter(pid_t *pid, char *const arguments[], int input, int output) {
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int failure = posix_spawn_file_actions_init(&actions);

@@ -8,10 +8,7 @@ struct ApplianceKilledTests {
   func duringADownload() async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in
-        let watch = try RunningProcess(
-          site.wire.command(
-            "tcpdump", "-i", Site.uplink, "-n", "-l", "--immediate-mode", "-s", "96", "tcp and dst host 10.77.0.1"))
-        try await watch.log.line(containing: "listening on", within: .seconds(20))
+        let watch = try await site.watch("tcp and dst host \(Site.serverAddress)")
         let machine = try await site.start(.init(number: 1))
         // More than kernel and initramfs together: the root is on its way, and not yet there.
         try await watch.log.line("a node that has received 40 MB in one connection", within: bootBound) {

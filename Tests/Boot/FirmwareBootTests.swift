@@ -48,8 +48,10 @@ struct FirmwareBootTests {
   }
 
   private func instant(_ text: String) -> Date? {
-    (try? Date(text, strategy: .iso8601.year().month().day().timeZone(separator: .omitted)
-      .time(includingFractionalSeconds: true)))
-      ?? (try? Date(text, strategy: .iso8601))
+    let formatter = ISO8601DateFormatter()
+    formatter.formatOptions = [.withInternetDateTime, .withFractionalSeconds]
+    if let date = formatter.date(from: text) { return date }
+    formatter.formatOptions = [.withInternetDateTime]
+    return formatter.date(from: text)
   }
 }

@@ -15,10 +15,7 @@ struct LeaseTests {
       }
       let address = try #require(node.address.flatMap { IPv4Address($0) })
       let ready = ContinuousClock.now
-      let watch = try RunningProcess(
-        site.wire.command(
-          "tcpdump", "-i", Site.uplink, "-n", "-l", "--immediate-mode", "ether src \(machine.mac) and udp dst port 67"))
-      try await watch.log.line(containing: "listening on", within: .seconds(20))
+      let watch = try await site.watch("ether src \(machine.mac) and udp dst port 67")
       // A lease of 60 seconds is renewed after 30: each wait ends with a packet or says that none came.
       while ContinuousClock.now - ready < .seconds(300) {
         let position = watch.log.position

@@ -47,20 +47,22 @@ struct RefusalTests {
     #expect(result.errors.contains("address"))
   }
 
-  @Test("a port that is in use, by number", .timeLimit(.minutes(2)), arguments: [("udp", 69), ("udp", 67), ("tcp", 9870)])
+  @Test(
+    "a port that is in use, by number", .timeLimit(.minutes(2)), arguments: [("udp", 69), ("udp", 67), ("tcp", 9870)])
   func portInUse(kind: String, port: Int) async throws {
     let result = try await serve { site in
       settings(site)
     } before: { site in
-      // busybox's servers: something else that holds the port.
-      let holder: RunningProcess
-      if kind == "udp" {
-        holder = try RunningProcess(
-          site.server.command("busybox", "udpsvd", "-v", "0.0.0.0", "\(port)", "true"))
-      } else {
-        holder = try RunningProcess(
-          site.server.command("busybox", "tcpsvd", "-v", "0.0.0.0", "\(port)", "true"))
-      }
+      let holder = try RunningProcess(
+        site.server.command(
+          "perl", "-MIO::Socket::INET", "-e",
+          """
+          $| = 1;
+          @listen = $ARGV[0] eq "tcp" ? (Listen => 1) : ();
+          $socket = IO::Socket::INET->new(Proto => $ARGV[0], LocalPort => $ARGV[1], @listen) or die $!;
+          print "listening\n";
+          sleep 600;
+          """, kind, "\(port)"))
       try await holder.log.line(containing: "listening", within: .seconds(10))
       return holder
     }
@@ -68,11 +70,13 @@ struct RefusalTests {
     #expect(result.errors.contains("in use"))
   }
 
-  @Test("a configuration it cannot obey, with key and line", .timeLimit(.minutes(2)), arguments: [
-    ("dhpc: { pool: 10.77.0.100-10.77.0.199 }", "dhpc"),
-    ("tftp: { port: many }", "port"),
-    ("provisioner: { port: 70000 }", "70000"),
-  ])
+  @Test(
+    "a configuration it cannot obey, with key and line", .timeLimit(.minutes(2)),
+    arguments: [
+      ("dhpc: { pool: 10.77.0.100-10.77.0.199 }", "dhpc"),
+      ("tftp: { port: many }", "port"),
+      ("provisioner: { port: 70000 }", "70000"),
+    ])
   func badConfiguration(text: String, named: String) async throws {
     let result = try await serve { site in settings(site) { $0.extra = text } }
     #expect(result.errors.contains(named))
@@ -114,13 +118,18 @@ struct ImportRefusalTests {
       let result = try await command.run(timeout: .seconds(300))
       #expect(!result.timedOut)
       #expect(result.exitCode != 0)
-      let files = try await Command("find", appliance.state, "-type", "f", "-size", "+64k", "-not", "-name", "store.sqlite*")
-        .run().output
+      let files = try await largeFiles(appliance.state)
       #expect(files.isEmpty, "left behind: \(files)")
       struct Capsule: Decodable { var name: String }
       #expect(try await appliance.json([Capsule].self, "vnfs", "list").isEmpty)
       return result
     }
+  }
+
+  /// Files that hold content, not bookkeeping.
+  private func largeFiles(_ directory: String) async throws -> String {
+    try await Command("find", directory, "-type", "f", "-size", "+64k", "-not", "-name", "store.sqlite*")
+      .run().check().output
   }
 
   @Test("a tree without a kernel, and says what is missing", .timeLimit(.minutes(5)))
@@ -154,8 +163,7 @@ struct ImportRefusalTests {
       let result = try await appliance.command(
         "vnfs", "import", try Cache.debianTree("bookworm"), "--name", "big", "--yes"
       ).run(timeout: .seconds(300))
-      let left = try await Command("find", state, "-type", "f", "-size", "+64k", "-not", "-name", "store.sqlite*")
-        .run().output
+      let left = try await largeFiles(state)
       try await Command("umount", state).run().check()
       #expect(!result.timedOut)
       #expect(result.exitCode != 0)

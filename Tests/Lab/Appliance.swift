@@ -76,7 +76,8 @@ package final class Appliance: Sendable {
       let status = started.status
       await started.stop()
       throw LabError(
-        "\(command) was not ready\(status.map { " but ended with \($0)" } ?? " within a minute"):\n\(started.log.tail(30))")
+        "\(command) was not ready\(status.map { " but ended with \($0)" } ?? " within a minute"):\n\(started.log.tail(30))"
+      )
     }
   }
 

@@ -91,7 +91,8 @@ package final class LineLog: Sendable {
 
   /// The last lines that are not empty, indented, for an error message.
   package func tail(_ count: Int = 15) -> String {
-    lines.filter { !$0.allSatisfy(\.isWhitespace) }.suffix(count).map { "    " + $0 }.joined(separator: "\n")
+    lines.filter { !$0.allSatisfy(\.isWhitespace) }.suffix(count)
+      .map { "    " + ($0.count > 160 ? "..." + $0.suffix(157) : $0) }.joined(separator: "\n")
   }
 
   /// How many finished lines there were so far: the place to look from later.

@@ -18,7 +18,9 @@ final class ReadinessSocket: Sendable {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let room = MemoryLayout.size(ofValue: address.sun_path)
-    guard path.utf8.count < room else { throw LabError("\(path) is longer than the \(room - 1) bytes a socket may have") }
+    guard path.utf8.count < room else {
+      throw LabError("\(path) is longer than the \(room - 1) bytes that a socket's path may have")
+    }
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
     let descriptor = descriptors.withLock { _ in
       let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)

@@ -21,7 +21,7 @@ package struct Site: Sendable {
   package static let pool = "10.77.0.100-10.77.0.199"
   static let bridge = "lan"
   /// The switch's end of the cable to the server: everything between them passes here.
-  package static let uplink = "uplink"
+  static let uplink = "uplink"
 
   /// Makes a site for the time of `body`.
   package static func with<Result>(
@@ -48,6 +48,16 @@ package struct Site: Sendable {
       try await wire.makeTap(tap, into: Self.bridge)
     }
     return try Machine(configuration, tap: tap, in: wire, directory: directory)
+  }
+
+  /// Follows the packets between the switch and the server, a line of tcpdump's for each.
+  /// - Parameter filter: Which packets, in the words of pcap-filter(7).
+  package func watch(_ filter: String) async throws -> RunningProcess {
+    let watch = try RunningProcess(
+      wire.command(
+        "tcpdump", "-Z", "root", "-i", Self.uplink, "-n", "-l", "-s", "128", "--immediate-mode", filter))
+    try await watch.log.line(containing: "listening on", within: .seconds(20))
+    return watch
   }
 
   /// Makes a host of its own on the switch, with an interface `eth0` without address.

@@ -11,7 +11,7 @@ struct NegotiationTests {
     let result = Negotiation(asked, limits: .init(mtu: mtu, windowSize: windowSize), size: size)
     return (
       result,
-      result.acknowledged.map { String(decoding: $0.name, as: UTF8.self) + "=" + String(decoding: $0.value, as: UTF8.self) }
+      result.acknowledged.map { String(decoding: $0.name + Array("=".utf8) + $0.value, as: UTF8.self) }
     )
   }
 
@@ -37,7 +37,9 @@ struct NegotiationTests {
     #expect(negotiate([("blksize", "1432")]).1 == ["blksize=1432"])
   }
 
-  @Test(arguments: ["7", "0", "65465", "99999999999999999999", "18446744073709551624", "-8", "+512", " 512", "", "5e2", "0x200"])
+  @Test(arguments: [
+    "7", "0", "65465", "99999999999999999999", "18446744073709551624", "-8", "+512", " 512", "", "5e2", "0x200",
+  ])
   func aBlockSizeThatIsNoneIsNotAcknowledged(value: String) {
     let (result, acknowledged) = negotiate([("blksize", value)])
     #expect(acknowledged.isEmpty && result.blockSize == 512)
@@ -68,12 +70,17 @@ struct NegotiationTests {
 
   @Test func aWindowFitsIntoAClientsReceiveBufferWhicheverOptionComesFirst() {
     #expect(negotiate([("windowsize", "64"), ("blksize", "8192")], mtu: 9000).1 == ["windowsize=16", "blksize=8192"])
-    #expect(negotiate([("blksize", "65464"), ("windowsize", "64")], mtu: 65536).1 == ["blksize=65464", "windowsize=2"])
+    #expect(
+      negotiate([("blksize", "65464"), ("windowsize", "64")], mtu: 65536).1 == ["blksize=65464", "windowsize=2"])
   }
 
   @Test func aDoubledOptionIsAcknowledgedOnceAndTheFirstCounts() {
     let (result, acknowledged) = negotiate([("blksize", "1024"), ("BLKSIZE", "512"), ("tsize", "0"), ("tsize", "0")])
     #expect(acknowledged == ["blksize=1024", "tsize=5000"] && result.blockSize == 1024)
+  }
+
+  @Test func theSizeOfAnEmptyFileIsNotTold() {
+    #expect(negotiate([("tsize", "0"), ("blksize", "512")], size: 0).1 == ["blksize=512"])
   }
 
   @Test func sizesOver4GiBAreToldInFull() {

@@ -35,7 +35,8 @@ struct PacketTests {
     #expect(text.utf8.count == 128)
   }
 
-  @Test(arguments: [[], [0], [0, 4], [0, 4, 1], [1, 4, 0, 1], [0, 9, 0, 0], [0, 6, 0x61], [0, 6, 0x61, 0]] as [[UInt8]])
+  @Test(
+    arguments: [[], [0], [0, 4], [0, 4, 1], [1, 4, 0, 1], [0, 9, 0, 0], [0, 6, 0x61], [0, 6, 0x61, 0]] as [[UInt8]])
   func whatIsNoPacketIsNone(bytes: [UInt8]) {
     #expect(Packet(parsing: bytes) == nil)
   }
@@ -57,7 +58,8 @@ struct NetasciiTests {
 struct BlockNumberingTests {
   @Test func sixteenBitsRollOverToZeroOrToOne() {
     #expect([65534, 65535, 65536, 65537, 131_072].map(BlockNumbering.rollsOverToZero.wire) == [65534, 65535, 0, 1, 0])
-    #expect([65534, 65535, 65536, 131_070, 131_071].map(BlockNumbering.rollsOverToOne.wire) == [65534, 65535, 1, 65535, 1])
+    #expect(
+      [65534, 65535, 65536, 131_070, 131_071].map(BlockNumbering.rollsOverToOne.wire) == [65534, 65535, 1, 65535, 1])
   }
 
   @Test(arguments: [BlockNumbering.rollsOverToZero, .rollsOverToOne])

@@ -6,7 +6,8 @@ import Testing
 struct TransferTests {
   /// - Parameter blocks: The content's last block is this one, 10 bytes long.
   private func transfer(
-    blocks: Int, window: Int = 1, timeout: Int? = nil, tsize: Bool = false, numbering: BlockNumbering = .rollsOverToZero,
+    blocks: Int, window: Int = 1, timeout: Int? = nil, tsize: Bool = false,
+    numbering: BlockNumbering = .rollsOverToZero,
     options: Bool = true, requestSize: Int = 40
   ) -> Transfer {
     var asked: [(String, String)] = []
@@ -54,7 +55,9 @@ struct TransferTests {
   @Test(arguments: [(0, 1), (1, 1), (511, 1), (512, 2), (513, 2), (1024, 3)])
   func aLastBlockShorterThanTheOthersAlwaysFollows(size: Int, blocks: Int64) {
     let machine = Transfer(
-      .init(size: size, negotiation: Negotiation([], limits: .init(mtu: 1500), size: size), requestSize: 30, firstAnswerSize: 516))
+      .init(
+        size: size, negotiation: Negotiation([], limits: .init(mtu: 1500), size: size), requestSize: 30,
+        firstAnswerSize: 516))
     #expect(machine.lastBlock == blocks)
   }
 
@@ -241,7 +244,9 @@ struct TransferTests {
   @Test func filesOver4GiBAreCountedIn64Bits() {
     let size = 6 << 30
     let machine = Transfer(
-      .init(size: size, negotiation: Negotiation([], limits: .init(mtu: 1500), size: size), requestSize: 30, firstAnswerSize: 516))
+      .init(
+        size: size, negotiation: Negotiation([], limits: .init(mtu: 1500), size: size), requestSize: 30,
+        firstAnswerSize: 516))
     #expect(machine.lastBlock == 12_582_913)
   }
 }

@@ -8,6 +8,7 @@
 
 #include "clinux_capsule.h"
 #include "clinux_dhcp.h"
+#include "clinux_provisioner.h"
 #include "clinux_stage1.h"
 
 #include "clinux_tftp.h"

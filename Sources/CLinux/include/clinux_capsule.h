@@ -1,21 +1,24 @@
 // Capsules: what the appliance asks of the file system of a source tree.
 #ifndef CLINUX_CAPSULE_H
 #define CLINUX_CAPSULE_H
+// No system header but these: with _GNU_SOURCE others would define types that Swift already has otherwise.
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 // sys/xattr.h is in no module that Swift has. The same results as the calls they are named after.
-ssize_t clinux_list_attributes(const char *path, char *names, size_t size);
-ssize_t clinux_get_attribute(const char *path, const char *name, void *value, size_t size);
+long clinux_list_attributes(const char *path, char *names, size_t size);
+long clinux_get_attribute(const char *path, const char *name, void *value, size_t size);
 
 // major() and minor() are macros.
-unsigned clinux_device_major(dev_t device);
-unsigned clinux_device_minor(dev_t device);
+unsigned clinux_device_major(uint64_t device);
+unsigned clinux_device_minor(uint64_t device);
+
+// pipe2(2) with O_CLOEXEC is hidden behind _GNU_SOURCE. 0, or -1 with errno.
+int clinux_pipe(int ends[2]);
 
 // posix_spawn_file_actions_t is an opaque structure in one C library and a pointer in another. Starts
 // `arguments[0]` from the PATH with these files as standard input and output (standard error is
 // inherited), no signal blocked, SIGPIPE as usual, nothing else open. 0, or an errno.
-int clinux_spawn_filter(pid_t *pid, char *const arguments[], int input, int output);
+int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output);
 
 #endif

@@ -5,8 +5,9 @@ struct OSRelease: Sendable {
   private var values: [String: String] = [:]
 
   init(_ tree: FileTree) throws(CapsuleError) {
-    guard let text = try tree.text("etc/os-release") ?? tree.text("usr/lib/os-release") else { return }
-    for line in text.split(whereSeparator: \.isNewline) {
+    var text = try tree.text("etc/os-release")
+    if text == nil { text = try tree.text("usr/lib/os-release") }
+    for line in (text ?? "").split(whereSeparator: \.isNewline) {
       let parts = line.split(separator: "=", maxSplits: 1)
       guard parts.count == 2, !line.hasPrefix("#") else { continue }
       var value = parts[1]

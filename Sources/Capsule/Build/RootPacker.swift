@@ -33,7 +33,7 @@ struct RootPacker {
     var packed: [Int: PackedFrame] = [:]
     var completed: Int64 = 0
 
-    func store(_ frame: PackedFrame) throws {
+    func append(_ frame: PackedFrame) throws {
       packed[frame.number] = frame
       while let frame = packed.removeValue(forKey: frames.count) {
         frames.append(
@@ -58,7 +58,7 @@ struct RootPacker {
         guard let length = gathered.withBytes({ cutter.cut($0, atEnd: atEnd) }) else { continue }
         if running == width, let frame = try await group.next() {
           running -= 1
-          try store(frame)
+          try append(frame)
         }
         guard number < FrameIndex.countLimit else {
           throw CapsuleError(
@@ -71,7 +71,7 @@ struct RootPacker {
         number += 1
         running += 1
       }
-      while let frame = try await group.next() { try store(frame) }
+      while let frame = try await group.next() { try append(frame) }
     }
     let blob = try writer.seal(mediaType: MediaType.rootFileSystem)
     return Result(writer: writer, blob: blob, index: FrameIndex(frames: frames))

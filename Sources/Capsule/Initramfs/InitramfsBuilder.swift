@@ -26,7 +26,8 @@ struct InitramfsBuilder {
 
   func build() throws -> Result {
     let index = try readIndex()
-    let names = try index.closure(of: index.paths.values.filter(ModuleSelection.isWanted).map { Module.name(ofPath: $0) })
+    let wanted = index.paths.filter { ModuleSelection.isWanted($0.value) }.keys
+    let names = try index.closure(of: Array(wanted))
     guard !names.isEmpty else {
       throw CapsuleError(
         .noModules, "None of the modules in '\(kernel.modules)' drives a network card or a file system for a root",

@@ -2,12 +2,9 @@ import CapsuleFormat
 
 /// The names of kernel modules.
 enum Module {
-  /// `.ko`, `.ko.xz`, `.ko.zst` or `.ko.gz`, the longest that fits; `nil` for what is no module.
+  /// `.ko`, `.ko.xz`, `.ko.zst` or `.ko.gz`; `nil` for what is no module.
   static func suffix(of path: some BidirectionalCollection<UInt8>) -> String? {
-    for suffix in [".ko", ".ko.xz", ".ko.zst", ".ko.gz"] where path.suffix(suffix.utf8.count).elementsEqual(suffix.utf8) {
-      return suffix
-    }
-    return nil
+    [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].first { path.suffix($0.utf8.count).elementsEqual($0.utf8) }
   }
 
   /// A path as it is in the initramfs: uncompressed.
@@ -18,7 +15,7 @@ enum Module {
 
   /// The name a module is asked for by: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
   static func name(ofPath path: some StringProtocol) -> String {
-    let file = path.split(separator: "/").last.map(String.init) ?? ""
+    let file = path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? String(path)
     return normalized(file.dropLast(suffix(of: Array(file.utf8))?.count ?? 0))
   }
 

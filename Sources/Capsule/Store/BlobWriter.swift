@@ -1,5 +1,5 @@
 package import CapsuleFormat
-import Crypto
+import struct Crypto.SHA256
 
 #if canImport(Glibc)
   import Glibc

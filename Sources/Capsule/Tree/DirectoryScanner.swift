@@ -27,7 +27,7 @@ struct DirectoryScanner {
     var scanner = DirectoryScanner(source: TreeSource(directory: trimmed), progress: progress)
     var status = stat()
     // The source itself may be named by a link; nothing below is followed.
-    guard stat(scanner.source.hostPath(.root), &status) == 0 else { throw CapsuleError.reading(directory, errno: errno) }
+    guard stat(scanner.source.hostPath(.root), &status) == 0 else { throw scanner.failure(.root) }
     scanner.device = status.st_dev
     try scanner.add(.root, status)
     var pending: [TreePath] = [.root]
@@ -86,10 +86,10 @@ struct DirectoryScanner {
     case S_IFLNK: entry.kind = .symbolicLink(target: try linkTarget(path, size: Int(status.st_size)))
     case S_IFCHR:
       entry.kind = .characterDevice(
-        major: clinux_device_major(status.st_rdev), minor: clinux_device_minor(status.st_rdev))
+        major: clinux_device_major(UInt64(status.st_rdev)), minor: clinux_device_minor(UInt64(status.st_rdev)))
     case S_IFBLK:
       entry.kind = .blockDevice(
-        major: clinux_device_major(status.st_rdev), minor: clinux_device_minor(status.st_rdev))
+        major: clinux_device_major(UInt64(status.st_rdev)), minor: clinux_device_minor(UInt64(status.st_rdev)))
     case S_IFIFO: entry.kind = .fifo
     // A socket means nothing without the process that made it.
     default: return

@@ -87,10 +87,15 @@ struct FileTree: Sendable {
   /// All that is below a directory, in order.
   func descendants(of directory: TreePath) -> ArraySlice<Item> {
     if directory.isRoot { return items[...] }
-    // Everything below begins with the directory's path and a slash; '0' is the byte behind the slash.
+    guard let start = index[directory].map({ $0 + 1 }) else { return [] }
+    // All of it follows the directory at once.
     let prefix = directory.bytes + [UInt8(ascii: "/")]
-    let end = directory.bytes + [UInt8(ascii: "0")]
-    return items[position(of: prefix)..<position(of: end)]
+    var (low, high) = (start, items.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if items[middle].entry.path.bytes.starts(with: prefix) { low = middle + 1 } else { high = middle }
+    }
+    return items[start..<low]
   }
 
   /// The names in a directory.
@@ -126,17 +131,6 @@ struct FileTree: Sendable {
   func text(_ path: String) throws(CapsuleError) -> String? {
     guard let item = file(path) else { return nil }
     return String(decoding: try read(item, limit: 16 << 20), as: UTF8.self)
-  }
-
-  /// The first item whose path is not before `bytes`.
-  private func position(of bytes: [UInt8]) -> Int {
-    var low = 0
-    var high = items.count
-    while low < high {
-      let middle = (low + high) / 2
-      if items[middle].entry.path.bytes.lexicographicallyPrecedes(bytes) { low = middle + 1 } else { high = middle }
-    }
-    return low
   }
 }
 

@@ -16,7 +16,7 @@ final class Filter {
   init(_ command: [String], input: Int32) throws(CapsuleError) {
     name = command.first ?? ""
     var pipes: [Int32] = [-1, -1]
-    guard pipe2(&pipes, O_CLOEXEC) == 0 else { throw .reading("a pipe", errno: errno) }
+    guard clinux_pipe(&pipes) == 0 else { throw .reading("a pipe", errno: errno) }
     output = FileDescriptor(owning: pipes[0])
     let writing = FileDescriptor(owning: pipes[1])
     process = try Self.spawn(command, input: input, output: writing.number)

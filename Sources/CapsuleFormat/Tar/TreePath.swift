@@ -1,13 +1,7 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
-
 /// The path of something in a tree, relative to the tree's root: raw bytes, as Linux has them.
 ///
 /// No leading or trailing `/`, no empty component, no `.` and no `..`; the root itself is the empty path.
-/// Ordered bytewise, so that a directory comes before what is in it.
+/// Ordered so that a directory comes right before all that is in it.
 package struct TreePath: Hashable, Sendable {
   package let bytes: [UInt8]
 
@@ -93,14 +87,20 @@ package struct TreePath: Hashable, Sendable {
 }
 
 extension TreePath: Comparable {
+  /// Component by component, each bytewise: as if `/` came before every other byte. So all that is in a
+  /// directory follows it at once, and unpacking programs set the directory's times when they are through with it.
   package static func < (left: TreePath, right: TreePath) -> Bool {
-    let order = left.bytes.withUnsafeBytes { leftBytes in
-      right.bytes.withUnsafeBytes { rightBytes -> Int32 in
-        guard let first = leftBytes.baseAddress, let second = rightBytes.baseAddress else { return 0 }
-        return memcmp(first, second, min(leftBytes.count, rightBytes.count))
+    left.bytes.withUnsafeBufferPointer { leftBytes in
+      right.bytes.withUnsafeBufferPointer { rightBytes in
+        let common = min(leftBytes.count, rightBytes.count)
+        var index = 0
+        while index < common, leftBytes[index] == rightBytes[index] { index += 1 }
+        guard index < common else { return leftBytes.count < rightBytes.count }
+        if leftBytes[index] == UInt8(ascii: "/") { return true }
+        if rightBytes[index] == UInt8(ascii: "/") { return false }
+        return leftBytes[index] < rightBytes[index]
       }
     }
-    return order == 0 ? left.bytes.count < right.bytes.count : order < 0
   }
 }
 

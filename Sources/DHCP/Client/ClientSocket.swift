@@ -33,7 +33,7 @@ struct ClientSocket: ~Copyable {
     else { return }
     let error = errno
     switch error {
-    case EAGAIN, ENOBUFS, ENOMEM, EINTR, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ECONNREFUSED, EADDRNOTAVAIL, EINVAL:
+    case EAGAIN, ENOBUFS, ENOMEM, EINTR, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ECONNREFUSED:
       return
     default:
       throw .failed(
@@ -53,7 +53,7 @@ struct ClientSocket: ~Copyable {
         throw .failed(what: "wait for a reply", interface: interface, why: String(cString: strerror(errno)))
       }
       guard ready > 0 else { continue }
-      let count = recv(descriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT.rawValue))
+      let count = recv(descriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT))
       // An error here is one that came back for something sent, and says nothing about what comes next.
       guard count > 0 else { continue }
       if let message = try? DHCPMessage(parsing: buffer.span.extracting(0..<count)) { return message }

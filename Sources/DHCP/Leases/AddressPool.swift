@@ -133,7 +133,13 @@ struct AddressPool {
       guard let record = records[entry.address], record.queuedAt == entry.time else { continue }
       let isFree = isFree(entry.address, for: holder, at: now, owner: owner)
       let later =
-        isFree ? now + offerSeconds : max(record.lease.expires, retryTime(of: entry.address, at: now))
+        if isFree {
+          now + offerSeconds
+        } else if record.lease.expires > now {
+          record.lease.expires
+        } else {
+          retryTime(of: entry.address, at: now)
+        }
       records[entry.address]?.queuedAt = later
       remembered.insert(entry.address, at: later)
       if isFree { return (entry.address, .longestUnused) }

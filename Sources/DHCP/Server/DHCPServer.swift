@@ -1,6 +1,6 @@
-package import Logging
 import DHCPWire
 import Glibc
+package import Logging
 import NIOCore
 import NIOPosix
 import NetworkTypes
@@ -13,7 +13,7 @@ import Synchronization
 /// capture, all else to the UDP socket, which drops what the capture owns. Replies leave when their
 /// leases are on the disk; an OFFER writes nothing and leaves at once.
 package final class DHCPServer: Service {
-  private let configuration: DHCPServerConfiguration
+  package let configuration: DHCPServerConfiguration
   private let policy: any ClientPolicy
   private let store: any LeaseStore
   private let observer: (any ExchangeObserver)?
@@ -83,9 +83,12 @@ package final class DHCPServer: Service {
       .channelOption(.receivePacketInfo, value: true)
       .channelOption(.datagramVectorReadMessageCount, value: 16)
       .channelOption(
-        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * (DHCPMessage.maximumLength + 1)))
+        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * (DHCPMessage.maximumLength + 1))
+      )
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(DatagramHandler(intake)) }
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(DatagramHandler(intake))
+        }
       }
       .withBoundSocket(descriptor).get()
     try await withTaskCancellationHandler {

@@ -131,7 +131,8 @@ package final class Responder: Sendable {
     _ type: DHCPMessageType, _ message: DHCPMessage, _ reception: Reception
   ) throws(Ignored) -> LeaseEvent {
     let server = message.serverIdentifier
-    let isOurs = server == nil || server == composer.serverIdentifier(for: message)
+    let isOurs =
+      server == nil || server == composer.serverIdentifier(for: message)
       || server == configuration.serverAddress
     switch type {
     case .discover:

@@ -20,7 +20,8 @@ struct SpeakerRule: Sendable {
   static let all: [SpeakerRule] = [
     // Before the vendor classes: iPXE calls itself PXEClient as well.
     SpeakerRule(
-      sign: .userClass(Array("iPXE".utf8)), speaker: .ipxe, source: "iPXE sends the bare word, not RFC 3004's counted one"),
+      sign: .userClass(Array("iPXE".utf8)), speaker: .ipxe,
+      source: "iPXE sends the bare word, not RFC 3004's counted one"),
     SpeakerRule(
       sign: .vendorClass(Array("perseid-".utf8)), speaker: .perseid, source: "our own stage 1 and client"),
     SpeakerRule(

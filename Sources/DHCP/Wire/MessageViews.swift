@@ -118,8 +118,11 @@ extension DHCPOptions {
   }
 
   /// An option of text up to its first zero byte (some clients terminate it); `nil` where that leaves nothing.
+  ///
+  /// Text in DHCP is ASCII to be printed (RFC 2132, section 2). What is not, becomes a question mark:
+  /// it ends up on terminals and in logs, and comes from anyone on the network.
   package func text(_ code: DHCPOptionCode) -> String? {
     guard let bytes = self[code]?.prefix(while: { $0 != 0 }), !bytes.isEmpty else { return nil }
-    return String(decoding: bytes, as: UTF8.self)
+    return String(decoding: bytes.map { (0x20...0x7E).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
   }
 }

@@ -1,4 +1,4 @@
-import DHCP
+package import DHCP
 package import NetworkTypes
 import Synchronization
 
@@ -73,7 +73,9 @@ package final class BootLedger: Sendable {
   private func attemptForScript(_ mac: MACAddress, now: Timestamp, isAgain: Bool) -> Attempt {
     let last = registry.read { view in view.node(with: mac).flatMap { view.lastBoot(of: $0.name) } }
     return state.withLock { state in
-      if state.attempts[mac] == nil, let last, last.mac == mac, isAgain || now.seconds(since: last.bound) < Self.patience {
+      if state.attempts[mac] == nil, let last, last.mac == mac,
+        isAgain || now.seconds(since: last.bound) < Self.patience
+      {
         // The appliance was started again in between: the boot on the disk is the one.
         state.attempts[mac] = Attempt(id: last.id, opened: last.opened, lastSeen: now, phase: .script)
       }
@@ -129,7 +131,8 @@ package final class BootLedger: Sendable {
     /// It says that it has asked before.
     package var isAgain: Bool
 
-    package init(mac: MACAddress, guid: String? = nil, address: IPv4Address? = nil, phase: Phase, isAgain: Bool = false) {
+    package init(mac: MACAddress, guid: String? = nil, address: IPv4Address? = nil, phase: Phase, isAgain: Bool = false)
+    {
       self.mac = mac
       self.guid = guid
       self.address = address
@@ -148,7 +151,7 @@ package final class BootLedger: Sendable {
       if let bound = try await bind(request, attempt, now) {
         came(request.mac, to: request.phase, now: now)
         remember(request.mac, at: request.address)
-        await settle(bound, request.mac)
+        settle(bound, request.mac)
         return bound
       }
       // What it has begun to load is not what it is assigned now: that is another boot.
@@ -173,7 +176,9 @@ package final class BootLedger: Sendable {
         id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now, address: request.address,
         vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
       if let existing = view.boots[attempt.id] {
-        if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs, attempt.phase >= .loading {
+        if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs,
+          attempt.phase >= .loading
+        {
           return ([], nil)
         }
         boot.opened = existing.opened
@@ -189,8 +194,8 @@ package final class BootLedger: Sendable {
     }
   }
 
-  /// What was heard of the machine before now belongs to its boot; timelines of boots long gone are dropped.
-  private func settle(_ bound: Bound, _ mac: MACAddress) async {
+  /// What was heard of the machine before now belongs to its boot.
+  private func settle(_ bound: Bound, _ mac: MACAddress) {
     let early = state.withLock { state in
       defer { state.attempts[mac]?.early = [] }
       return state.attempts[mac]?.early ?? []
@@ -204,7 +209,8 @@ package final class BootLedger: Sendable {
       })
     if bound.isNewNode {
       record(
-        mac, .http, "node", "a new machine: it is node \(bound.node.name) now, group \(bound.node.group), capsule \(bound.boot.vnfs)")
+        mac, .http, "node",
+        "a new machine: it is node \(bound.node.name) now, group \(bound.node.group), capsule \(bound.boot.vnfs)")
     }
   }
 

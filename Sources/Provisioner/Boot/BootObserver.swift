@@ -56,7 +56,8 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
     case .finished:
       let again = event.retransmissions > 0 ? ", \(event.retransmissions) blocks sent again" : ""
       ledger.record(
-        mac, .tftp, "finished", "\(name), \(size) in \(ByteCount.seconds(event.seconds))\(again)", seconds: event.seconds)
+        mac, .tftp, "finished", "\(name), \(size) in \(ByteCount.seconds(event.seconds))\(again)",
+        seconds: event.seconds)
     case .probed:
       ledger.record(mac, .tftp, "probed", "\(name): asked for its size")
     case .failed(let reason):

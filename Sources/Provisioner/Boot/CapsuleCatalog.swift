@@ -64,7 +64,9 @@ package final class CapsuleCatalog: Sendable {
     let config: CapsuleConfig = try message(manifest.config.digest, "configuration")
     func layer(_ mediaType: String, _ what: String) throws -> Descriptor {
       guard let layer = manifest.layer(mediaType) else { throw damaged("it has no \(what)") }
-      guard content.contains(layer.digest) else { throw damaged("the blob of its \(what), \(layer.digest), is missing") }
+      guard content.contains(layer.digest) else {
+        throw damaged("the blob of its \(what), \(layer.digest), is missing")
+      }
       return layer
     }
     return BootFiles(

@@ -89,9 +89,11 @@ package enum IPXEScript {
 
   /// Text that is only text to iPXE: no variables, no `||`, no control characters.
   private static func text(_ reason: String) -> String {
-    String(reason.map { character in
-      character == "$" || character == "|" || character == "&" || character == ";" || character.isNewline ? " " : character
-    })
+    String(
+      reason.map { character in
+        character == "$" || character == "|" || character == "&" || character == ";" || character.isNewline
+          ? " " : character
+      })
   }
 }
 

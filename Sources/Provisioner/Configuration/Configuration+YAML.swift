@@ -43,7 +43,9 @@ extension Configuration {
     guard let node else { throw missing }
     let root = try YAMLSection(node, file: file, path: "", allowed: names)
     guard let network = try root.section("network", allowed: ["interface"]) else { throw missing }
-    let isName: (String) -> String? = { (1...15).contains($0.utf8.count) && !$0.contains("/") && !$0.contains(" ") ? $0 : nil }
+    let isName: (String) -> String? = {
+      (1...15).contains($0.utf8.count) && !$0.contains("/") && !$0.contains(" ") ? $0 : nil
+    }
     guard
       let interfaces = try network.list(
         "interface", allowed: "the name of an interface such as eth1, or a list of such names", isName),
@@ -66,7 +68,8 @@ extension Configuration {
     if let section = try root.section("admin", allowed: ["port"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
       if result.admin.port == result.provisioner.port {
-        throw section.error("port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")
+        throw section.error(
+          "port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")
       }
     }
     if let section = try root.section("paths", allowed: ["state"]) {
@@ -119,7 +122,8 @@ extension Configuration {
         throw entry.error("router", "found \(router), allowed is the address of a host in \(subnet).")
       }
       if dhcp.relayed.contains(where: { $0.subnet.contains(subnet.network) || subnet.contains($0.subnet.network) }) {
-        throw entry.error("subnet", "found \(subnet), which overlaps with another relayed network; allowed are networks apart.")
+        throw entry.error(
+          "subnet", "found \(subnet), which overlaps with another relayed network; allowed are networks apart.")
       }
       lines["dhcp.relayed[\(index)].subnet"] = entry.line(of: "subnet")
       dhcp.relayed.append(DHCP.Relayed(subnet: subnet, pool: pool, router: router))
@@ -157,7 +161,8 @@ extension Configuration {
       ConfigurationError(file: file, line: line, key: nil, message: "it is not YAML: \(problem).")
     }
     return switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
       made(mark.line, problem)
     case .reader(let problem, let offset, _, let yaml):
       made(offset.map { yaml.utf8.prefix($0).count { $0 == UInt8(ascii: "\n") } + 1 }, problem)

@@ -112,7 +112,8 @@ extension Configuration {
       }
       if let other = served.first(where: { $0.subnet.contains(subnet.network) || subnet.contains($0.subnet.network) }) {
         throw error(
-          key, "found '\(other.name)' and '\(name)', whose networks overlap (\(other.subnet), \(subnet)); "
+          key,
+          "found '\(other.name)' and '\(name)', whose networks overlap (\(other.subnet), \(subnet)); "
             + "allowed are interfaces on networks apart.")
       }
       served.append(ServedInterface(name: name, index: interface.index, address: address, subnet: subnet, pool: nil))
@@ -123,7 +124,9 @@ extension Configuration {
       }) {
         throw error(
           "dhcp.relayed[\(index)].subnet",
-          "found \(relayed.subnet), which overlaps with \(own.subnet) on \(own.name); allowed are networks behind a relay.")
+          "found \(relayed.subnet), which overlaps with \(own.subnet) on \(own.name); "
+            + "allowed are networks behind a relay."
+        )
       }
     }
     if dhcp.mode == .authoritative { try setPools(&served) }

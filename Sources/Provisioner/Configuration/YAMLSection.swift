@@ -53,7 +53,9 @@ struct YAMLSection {
   func sections(_ key: String, allowed: [String]) throws -> [YAMLSection] {
     guard let node = values[key] else { return [] }
     guard case .sequence(let sequence) = node else {
-      throw error(key, "found \(Self.describe(node)), allowed is a list of mappings with the keys \(allowed.joined(separator: ", ")).")
+      throw error(
+        key,
+        "found \(Self.describe(node)), allowed is a list of mappings with the keys \(allowed.joined(separator: ", ")).")
     }
     return try sequence.enumerated().map { index, item in
       try YAMLSection(item, file: file, path: "\(name(key))[\(index)]", allowed: allowed)

@@ -4,6 +4,8 @@ package protocol EventStore: Sendable {
   func append(_ events: [TimelineEvent]) async throws
   /// - Parameter boot: The last boot that has events, where `nil`.
   func events(node: String, boot: String?) async throws -> [TimelineEvent]
-  /// Of these boots of a node; of all, where `nil`.
-  func deleteEvents(node: String, boots: [String]?) async throws
+  /// Drops a node's timelines but those of its last boots; all of them where `keepingBoots` is 0.
+  func trimEvents(node: String, keepingBoots: Int) async throws
+  /// A node has another name now.
+  func renameEvents(node: String, to name: String) async throws
 }

@@ -3,7 +3,8 @@ import NetworkTypes
 /// The keys of `node set` and `group set`: what each takes, and how it is said to be wrong.
 package enum NodeKeys {
   package static let node = [
-    "name", "mac", "address", "group", "vnfs", "enabled", "boot", "root", "kernelArgs", "description", "debug", "var.NAME",
+    "name", "mac", "address", "group", "vnfs", "enabled", "boot", "root", "kernelArgs", "description", "debug",
+    "var.NAME",
   ]
   package static let group = ["vnfs", "enabled", "boot", "root", "kernelArgs", "description", "debug", "var.NAME"]
 
@@ -22,7 +23,8 @@ package enum NodeKeys {
         throw invalid(key, value, "a host name: letters, digits and hyphens, at most 63, no hyphen at either end")
       }
       if value != node.name, view.node(named: value) != nil {
-        throw ApplianceError(.conflict, "There is a node \(value) already. Choose another name, or delete that node first.")
+        throw ApplianceError(
+          .conflict, "There is a node \(value) already. Choose another name, or delete that node first.")
       }
       node.name = value
     case "mac":
@@ -125,7 +127,8 @@ package enum NodeKeys {
     else { throw invalid("address", value, "the address of one host, such as 10.0.0.21") }
     if let owner = view.node(reserving: address), owner.name != name {
       throw ApplianceError(
-        .conflict, "The address \(address) is set aside for node \(owner.name). Choose another, or change that node first.")
+        .conflict,
+        "The address \(address) is set aside for node \(owner.name). Choose another, or change that node first.")
     }
     return address
   }
@@ -136,7 +139,8 @@ package enum NodeKeys {
       (1...64).contains(bytes.count) && !(48...57).contains(bytes[0])
       && bytes.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 95 }
     guard isName else {
-      throw invalid("var.NAME", "var.\(name)", "letters, digits and underscores after 'var.', at most 64, no digit first")
+      throw invalid(
+        "var.NAME", "var.\(name)", "letters, digits and underscores after 'var.', at most 64, no digit first")
     }
     guard !reservedVariables.contains(name), !name.hasPrefix("LD_") else {
       throw ApplianceError(.invalid, "The variable '\(name)' is set by the appliance itself. Choose another name.")

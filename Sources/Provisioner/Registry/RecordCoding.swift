@@ -1,7 +1,6 @@
+package import DHCP
 import FoundationEssentials
 import NetworkTypes
-
-package import DHCP
 
 /// The keys of the store, and how values are written under them.
 package enum RecordKey {
@@ -57,7 +56,9 @@ package enum LeaseCoding {
     guard let address = IPv4Address(String(key.dropFirst(RecordKey.lease.count))) else { return nil }
     let parts = String(decoding: value, as: UTF8.self)
       .split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false).map(String.init)
-    guard parts.count >= 3, let state = Lease.State(rawValue: parts[0]), let expires = Int64(parts[1]) else { return nil }
+    guard parts.count >= 3, let state = Lease.State(rawValue: parts[0]), let expires = Int64(parts[1]) else {
+      return nil
+    }
     let holder: LeaseHolder
     switch parts[2].first {
     case "h":

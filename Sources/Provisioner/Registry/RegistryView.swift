@@ -143,7 +143,9 @@ package struct RegistryView: Sendable {
       bootsByNode[old.node]?.removeAll { $0 == id }
       if bootsByNode[old.node]?.isEmpty == true { bootsByNode[old.node] = nil }
     }
-    if let address = old?.address, bootByAddress[address] == id, boot?.address != address { bootByAddress[address] = nil }
+    if let address = old?.address, bootByAddress[address] == id, boot?.address != address {
+      bootByAddress[address] = nil
+    }
     boots[id] = boot
     guard let boot else { return }
     if old?.node != boot.node { bootsByNode[boot.node, default: []].append(id) }

@@ -35,7 +35,8 @@ package final class SQLiteStore: Store, EventStore {
   private enum Job: Sendable {
     case commit([Change], expecting: Revision?, CheckedContinuation<Revision, any Error>)
     case append([TimelineEvent], CheckedContinuation<Void, any Error>)
-    case deleteEvents(node: String, boots: [String]?, CheckedContinuation<Void, any Error>)
+    case trim(node: String, keepingBoots: Int, CheckedContinuation<Void, any Error>)
+    case rename(node: String, to: String, CheckedContinuation<Void, any Error>)
     case watch(Revision, @Sendable (Batch) -> Void, CheckedContinuation<Void, any Error>)
     case close(CheckedContinuation<Void, any Error>)
   }
@@ -66,7 +67,8 @@ package final class SQLiteStore: Store, EventStore {
     } catch {
       throw StoreError.failed(
         "The store \(path) cannot be opened: \(Self.words(error)) "
-          + "Check that its directory can be written to and has space; where the file is damaged, restore a copy of it.")
+          + "Check that its directory can be written to and has space; where the file is damaged, restore a copy of it."
+      )
     }
   }
 
@@ -101,7 +103,8 @@ package final class SQLiteStore: Store, EventStore {
     try checkOpen()
     return try await database.read { db in
       let revision = try Int64.fetchOne(db, sql: "SELECT revision FROM head") ?? 0
-      let rows = try Row.fetchAll(db, sql: "SELECT key, value, revision FROM records WHERE value IS NOT NULL ORDER BY key")
+      let rows = try Row.fetchAll(
+        db, sql: "SELECT key, value, revision FROM records WHERE value IS NOT NULL ORDER BY key")
       return StoreSnapshot(
         revision: revision,
         records: rows.map { row in
@@ -134,11 +137,19 @@ package final class SQLiteStore: Store, EventStore {
   package func events(node: String, boot: String?) async throws -> [TimelineEvent] {
     try checkOpen()
     return try await database.read { db in
-      let boot = try boot ?? String.fetchOne(
-        db, sql: "SELECT boot FROM events WHERE node = ? AND boot IS NOT NULL ORDER BY id DESC LIMIT 1", arguments: [node])
+      let boot =
+        try boot
+        ?? String.fetchOne(
+          db, sql: "SELECT boot FROM events WHERE node = ? AND boot IS NOT NULL ORDER BY id DESC LIMIT 1",
+          arguments: [node])
       guard let boot else { return [] }
       let rows = try Row.fetchAll(
-        db, sql: "SELECT at, source, event, detail, node, mac, boot, seconds FROM events WHERE node = ? AND boot = ? ORDER BY at, id",
+        db,
+        sql:
+          """
+          SELECT at, source, event, detail, node, mac, boot, seconds FROM events
+          WHERE node = ? AND boot = ? ORDER BY at, id
+          """,
         arguments: [node, boot])
       return rows.map { row in
         TimelineEvent(
@@ -148,8 +159,12 @@ package final class SQLiteStore: Store, EventStore {
     }
   }
 
-  package func deleteEvents(node: String, boots: [String]?) async throws {
-    try await withCheckedThrowingContinuation { enqueue(.deleteEvents(node: node, boots: boots, $0)) }
+  package func trimEvents(node: String, keepingBoots: Int) async throws {
+    try await withCheckedThrowingContinuation { enqueue(.trim(node: node, keepingBoots: keepingBoots, $0)) }
+  }
+
+  package func renameEvents(node: String, to name: String) async throws {
+    try await withCheckedThrowingContinuation { enqueue(.rename(node: node, to: name, $0)) }
   }
 
   // MARK: The writer
@@ -223,7 +238,7 @@ package final class SQLiteStore: Store, EventStore {
 
   private static func writes(_ job: Job) -> Bool {
     switch job {
-    case .commit, .append, .deleteEvents: true
+    case .commit, .append, .trim, .rename: true
     case .watch, .close: false
     }
   }
@@ -244,7 +259,12 @@ package final class SQLiteStore: Store, EventStore {
       revision += 1
       // A deleted key stays as a row without a value, so that whoever read before the deletion is refused too.
       let statement = try db.cachedStatement(
-        sql: "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision")
+        sql:
+          """
+          INSERT INTO records VALUES (?, ?, ?)
+          ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
+          """
+      )
       for change in changes {
         try statement.execute(arguments: [change.key, change.value.map { Data($0) }, revision])
       }
@@ -259,12 +279,14 @@ package final class SQLiteStore: Store, EventStore {
           event.detail, event.seconds,
         ])
       }
-    case .deleteEvents(let node, let boots?, _):
-      for boot in boots {
-        try db.execute(sql: "DELETE FROM events WHERE node = ? AND boot = ?", arguments: [node, boot])
-      }
-    case .deleteEvents(let node, nil, _):
-      try db.execute(sql: "DELETE FROM events WHERE node = ?", arguments: [node])
+    case .trim(let node, let keepingBoots, _):
+      try db.execute(
+        sql: """
+          DELETE FROM events WHERE node = ?1 AND ifnull(boot, '') NOT IN
+          (SELECT boot FROM events WHERE node = ?1 AND boot IS NOT NULL GROUP BY boot ORDER BY max(id) DESC LIMIT ?2)
+          """, arguments: [node, keepingBoots])
+    case .rename(let node, let name, _):
+      try db.execute(sql: "UPDATE events SET node = ? WHERE node = ?", arguments: [name, node])
     case .watch, .close:
       break
     }
@@ -290,7 +312,7 @@ package final class SQLiteStore: Store, EventStore {
   private func finish(_ job: Job, _ outcome: Result<Revision, any Error>) {
     switch job {
     case .commit(_, _, let continuation): continuation.resume(with: outcome)
-    case .append(_, let continuation), .deleteEvents(_, _, let continuation):
+    case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation):
       continuation.resume(with: outcome.map { _ in })
     case .close(let continuation): continuation.resume()
     case .watch(let revision, let deliver, let continuation):
@@ -310,8 +332,8 @@ package final class SQLiteStore: Store, EventStore {
   private static func fail(_ job: Job, _ error: StoreError) {
     switch job {
     case .commit(_, _, let continuation): continuation.resume(throwing: error)
-    case .append(_, let continuation), .deleteEvents(_, _, let continuation), .watch(_, _, let continuation),
-      .close(let continuation):
+    case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation),
+      .watch(_, _, let continuation), .close(let continuation):
       continuation.resume(throwing: error)
     }
   }
@@ -328,7 +350,8 @@ package final class SQLiteStore: Store, EventStore {
     return switch error.resultCode {
     case .SQLITE_FULL: "the disk is full. Free some space there and try again."
     case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN:
-      "it is not writable for this user (\(error.message ?? "no reason given")). Run as the appliance's user, or as root."
+      "it is not writable for this user (\(error.message ?? "no reason given")). "
+        + "Run as the appliance's user, or as root."
     case .SQLITE_NOTADB, .SQLITE_CORRUPT: "the file is no database, or is damaged."
     case .SQLITE_IOERR: "the disk reports an error (\(error.message ?? "no reason given"))."
     default: "\(error.message ?? "\(error)")."

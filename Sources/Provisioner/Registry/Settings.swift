@@ -40,7 +40,8 @@ package struct NodeDefaults: Hashable, Sendable {
   package var vnfs: String
   package var enabled: Bool
 
-  package init(nodeName: String = "n####", group: String = "cluster", vnfs: String = "debian-12", enabled: Bool = true) {
+  package init(nodeName: String = "n####", group: String = "cluster", vnfs: String = "debian-12", enabled: Bool = true)
+  {
     self.nodeName = nodeName
     self.group = group
     self.vnfs = vnfs

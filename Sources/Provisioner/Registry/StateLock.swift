@@ -19,6 +19,12 @@ package struct StateLock: ~Copyable {
         "The lock \(path) cannot be opened: \(String(cString: strerror(errno))). "
           + "Run as the appliance's user, or as root.")
     }
+    // A process that ends, or a child between fork and exec, may hold it for a moment longer.
+    var tries = 25
+    while flock(opened, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR, tries > 0 {
+      tries -= 1
+      usleep(20_000)
+    }
     guard flock(opened, LOCK_EX | LOCK_NB) == 0 else {
       let reason = errno
       let holder = Self.contents(opened)

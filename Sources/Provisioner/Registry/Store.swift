@@ -57,7 +57,8 @@ package protocol Store: Sendable {
 
   /// Hands over every batch after `revision`, in order and without gaps, until the store is closed.
   /// `deliver` is called on the store's own path and must return at once.
-  /// - Throws: `StoreError.compacted` where the history does not reach back so far: take a snapshot and watch from there.
+  /// - Throws: `StoreError.compacted` where the history does not reach back so far: take a
+  ///   snapshot and watch from there.
   func watch(from revision: Revision, deliver: @escaping @Sendable (Batch) -> Void) async throws
 
   /// Writes all of the changes or none. On return they are on the disk, and every watcher has them.

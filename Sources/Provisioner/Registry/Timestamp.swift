@@ -26,17 +26,23 @@ package struct Timestamp: Hashable, Sendable, Comparable {
     left.milliseconds < right.milliseconds
   }
 
-  private static let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+  private static let reading = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+  private static let wholeSeconds = Date.ISO8601FormatStyle()
 }
 
 extension Timestamp: LosslessStringConvertible {
   package init?(_ description: String) {
-    guard let date = try? Self.style.parse(description) else { return nil }
+    guard let date = try? Self.reading.parse(description) else { return nil }
     milliseconds = Int64((date.timeIntervalSince1970 * 1000).rounded())
   }
 
   package var description: String {
-    Self.style.format(Date(timeIntervalSince1970: Double(milliseconds) / 1000))
+    // The fraction by hand: as a part of a floating-point number it would lose its last digit at times.
+    let fraction = ((milliseconds % 1000) + 1000) % 1000
+    let seconds = (milliseconds - fraction) / 1000
+    let text = Self.wholeSeconds.format(Date(timeIntervalSince1970: Double(seconds)))
+    let digits = String(fraction)
+    return text.dropLast() + "." + String(repeating: "0", count: 3 - digits.count) + digits + "Z"
   }
 }
 

@@ -11,6 +11,9 @@ package final class Timeline: Sendable {
   private struct State {
     var pending: [TimelineEvent] = []
     var dropped = 0
+    /// The boot that each node's last event belongs to: where it changes, old timelines go.
+    var lastBoots: [String: String] = [:]
+    var toTrim: Set<String> = []
     var watchers: [Int: Watcher] = [:]
     var nextWatcher = 0
   }
@@ -49,7 +52,8 @@ package final class Timeline: Sendable {
   }
 
   private static func keep(_ event: TimelineEvent, _ state: inout State) {
-    guard event.node != nil else { return }
+    guard let node = event.node else { return }
+    if let boot = event.boot, state.lastBoots.updateValue(boot, forKey: node) != boot { state.toTrim.insert(node) }
     if state.pending.count < pendingLimit { state.pending.append(event) } else { state.dropped += 1 }
   }
 
@@ -70,17 +74,33 @@ package final class Timeline: Sendable {
 
   /// Writes what waits. On return it is on the disk.
   package func flush() async throws {
-    let (events, dropped) = state.withLock { state in
+    let (events, dropped, toTrim) = state.withLock { state in
       defer {
         state.pending = []
         state.dropped = 0
+        state.toTrim = []
       }
-      return (state.pending, state.dropped)
+      return (state.pending, state.dropped, state.toTrim)
     }
     if dropped > 0 {
       logger.warning("The disk does not keep up: \(dropped) timeline events were dropped.")
     }
     try await store.append(events)
+    for node in toTrim {
+      try await store.trimEvents(node: node, keepingBoots: Registry.bootLimit)
+    }
+  }
+
+  /// Forgets a node that was deleted.
+  package func forget(_ node: String) async throws {
+    try await flush()
+    _ = state.withLock { $0.lastBoots.removeValue(forKey: node) }
+    try await store.trimEvents(node: node, keepingBoots: 0)
+  }
+
+  package func rename(_ node: String, to name: String) async throws {
+    try await flush()
+    try await store.renameEvents(node: node, to: name)
   }
 
   /// The events of a boot, the last one where `boot` is `nil`, in order.

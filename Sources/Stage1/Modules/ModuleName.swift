@@ -8,7 +8,7 @@ package struct ModuleName: Hashable, Sendable, Comparable, CustomStringConvertib
 
   /// The name in a file's path: `kernel/drivers/net/e1000e/e1000e.ko`.
   package init(path: some StringProtocol) {
-    let file = path.split(separator: "/").last.map(String.init) ?? ""
+    let file = String(path.split(separator: Character("/")).last ?? "")
     let end = file.range(ofSuffixFrom: ".ko") ?? file.endIndex
     self.init(String(file[..<end]))
   }

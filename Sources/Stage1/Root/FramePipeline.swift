@@ -3,7 +3,7 @@ import Glibc
 package import StateClient
 
 /// Takes the tar stream, in order.
-package protocol FrameConsumer {
+package protocol FrameConsumer: SendableMetatype {
   mutating func consume(_ bytes: UnsafeRawBufferPointer) throws
   /// Called once behind the last byte.
   mutating func finish() throws

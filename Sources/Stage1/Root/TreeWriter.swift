@@ -118,8 +118,9 @@ package final class TreeWriter: TarSink {
   private func openDirectory(_ path: TreePath) throws -> CInt {
     var descriptor = try check("open \(label)") { dup(root) }
     for name in path.components {
-      defer { close(descriptor) }
-      descriptor = try enter(name, in: descriptor, path, making: false)
+      let parent = descriptor
+      defer { close(parent) }
+      descriptor = try enter(name, in: parent, path, making: false)
     }
     return descriptor
   }

@@ -32,7 +32,7 @@ package struct NodeDaemon {
   package func run() throws {
     let record = record
     let lease = lease
-    try ThreadScope.run { scope throws(SystemError) in
+    try ThreadScope.run { scope in
       if let lease {
         try scope.start("lease") { Self.keepLease(lease, of: record) }
       }

@@ -22,6 +22,11 @@ package struct NetworkCard: Hashable, Sendable {
   package var name: String
   package var hardwareAddress: MACAddress
 
+  package init(name: String, hardwareAddress: MACAddress) {
+    self.name = name
+    self.hardwareAddress = hardwareAddress
+  }
+
   /// Every card with hardware behind it, in the order of their names.
   /// - Parameter directory: `/sys/class/net`.
   package static func all(in directory: String = "/sys/class/net") -> [NetworkCard] {

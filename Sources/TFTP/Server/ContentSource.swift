@@ -3,7 +3,8 @@ package import NetworkTypes
 /// What the server asks of whoever has the files: the content for this name and this client.
 /// Names are looked up, never opened as paths.
 package protocol ContentSource: Sendable {
-  /// - Parameter name: The name as the client sent it, bytes that are no UTF-8 replaced.
+  /// - Parameter name: The name without what firmware adds to it (see `RequestedName`): slashes only between its parts,
+  ///   no garbage at its end, never `..`. Where a name with upper-case letters is not found, its lower case is asked next.
   func content(named name: String, for client: IPv4Address) async -> ContentAnswer
 }
 

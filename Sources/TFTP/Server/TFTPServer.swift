@@ -73,6 +73,9 @@ package final class TFTPServer: Service {
         self.mailbox.stop()
       }
       result = .success(())
+    } catch is CancellationError {
+      // Asked to stop before the thread had begun.
+      result = .success(())
     } catch {
       result = .failure(error)
     }

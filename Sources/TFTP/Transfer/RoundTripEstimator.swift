@@ -32,14 +32,22 @@ package struct RoundTripEstimator: Hashable, Sendable {
 
   /// - Parameter roundTrip: Of something that was sent once only (Karn): otherwise nobody knows which was answered.
   package mutating func measured(_ roundTrip: Nanoseconds) {
-    let sample = Swift.max(roundTrip, 0)
+    var sample = Swift.max(roundTrip, 0)
     if let mean = smoothed {
+      // Where an ACK is lost, the client's repetition of it looks like a round trip of a second: one such sample must
+      // not make the next wait long. Where round trips really are longer now, the following samples say so too.
+      sample = Swift.min(sample, 4 * mean + Self.floor)
       variation += ((mean - sample).magnitudeClamped - variation) / 4
       smoothed = mean + (sample - mean) / 8
     } else {
       smoothed = sample
       variation = sample / 2
     }
+    doublings = 0
+  }
+
+  /// The client was heard, though not with news: waits need not get longer.
+  package mutating func signOfLife() {
     doublings = 0
   }
 

@@ -66,6 +66,7 @@ package struct Transfer: Sendable {
   private var flightSentAt: Nanoseconds?
   private var lastSentAt: Nanoseconds = 0
   private var lastProgressAt: Nanoseconds = 0
+  private var lastHeardAt: Nanoseconds = 0
   /// When blocks were last sent again because an ACK told of a loss.
   private var lastRecoveryAt: Nanoseconds?
   private var recoveryIsDue = false
@@ -100,23 +101,26 @@ package struct Transfer: Sendable {
   /// The answer to the request: the OACK, or block 1.
   package mutating func begin(at now: Nanoseconds) -> Step {
     lastProgressAt = now
+    lastHeardAt = now
     return .send(sendWindow(at: now))
   }
 
   /// An ACK came, with the number as it was on the wire.
   package mutating func acknowledge(_ number: UInt16, at now: Nanoseconds) -> Step {
-    // What was never sent cannot be acknowledged; what was acknowledged before says nothing new. To send anything
-    // for a duplicate would double every packet from here on: RFC 1123 section 4.2.3.1 (Sorcerer's Apprentice).
+    // What was never sent cannot be acknowledged.
     guard sent > acknowledged,
       let block = parameters.numbering.block(number, in: (acknowledged + 1)...sent)
-    else { return .nothing }
+    else {
+      if isConfirmed, number == parameters.numbering.wire(acknowledged) { acknowledgedAgain(at: now) }
+      return .nothing
+    }
     isConfirmed = true
     lastProgressAt = now
+    lastHeardAt = now
     acknowledged = block
     guard block < lastBlock else { return .end(.finished) }
     guard block < sent else {
       if let flightSentAt { roundTrip.measured(now - flightSentAt) }
-      recoveryIsDue = false
       return .send(sendWindow(at: now))
     }
     // RFC 7440 section 4: a number below the window's last tells of a loss; go on after that block. An ACK
@@ -129,6 +133,16 @@ package struct Transfer: Sendable {
     }
     lastRecoveryAt = now
     return .send(sendWindow(at: now))
+  }
+
+  /// What was acknowledged before says nothing new. To send anything for a duplicate would double every packet from
+  /// here on: RFC 1123 section 4.2.3.1 (Sorcerer's Apprentice). But it shows a client that still waits, so the timer
+  /// need not wait longer than it would without the silence before.
+  private mutating func acknowledgedAgain(at now: Nanoseconds) {
+    lastHeardAt = now
+    guard !recoveryIsDue else { return }
+    roundTrip.signOfLife()
+    deadline = min(deadline, max(now, lastSentAt + roundTrip.timeout))
   }
 
   /// The same request came again, from the same address and port.
@@ -147,7 +161,7 @@ package struct Transfer: Sendable {
       lastRecoveryAt = now
       return .send(sendWindow(at: now))
     }
-    guard now < lastProgressAt + patience else { return .end(endingOfSilence) }
+    guard now < givingUpAt else { return .end(endingOfSilence) }
     roundTrip.timedOut()
     // An address that never answered may be someone else's, and what is sent to it an attack on its owner.
     guard isConfirmed || bytesOut + parameters.firstAnswerSize <= Self.amplification * bytesIn else {
@@ -185,10 +199,13 @@ package struct Transfer: Sendable {
   }
 
   private mutating func schedule(at now: Nanoseconds) {
-    deadline = min(now + roundTrip.timeout, max(lastProgressAt + patience, now + 1))
+    deadline = min(now + roundTrip.timeout, max(givingUpAt, now + 1))
   }
 
-  /// How long nothing new may come from the client before it is given up.
+  /// A client that is not heard, or says nothing new for longer, is given up.
+  private var givingUpAt: Nanoseconds { min(lastHeardAt + patience, lastProgressAt + 3 * patience) }
+
+  /// How long nothing may come from the client before it is given up.
   private var patience: Nanoseconds {
     guard isConfirmed else { return Self.patienceUnconfirmed }
     let asked = Nanoseconds.seconds(min(parameters.negotiation.timeout ?? 0, 40))

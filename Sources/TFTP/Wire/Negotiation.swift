@@ -56,6 +56,8 @@ package struct Negotiation: Hashable, Sendable {
         answer = number
         timeout = Int(answer)
       case Self.sizeName:
+        // curl takes a size of 0 for a broken OACK and gives up; without one it reads the empty file.
+        guard size > 0 else { continue }
         answer = UInt64(size)
         sizeAsked = true
       default: continue

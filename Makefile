@@ -1,0 +1,90 @@
+# What can be done here; every target first installs the system packages it misses (and says so).
+#
+#   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
+#   make test                          every test, boots included
+#   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too
+#   make build lint install deb clean
+
+SWIFT ?= swift
+VERSION ?= 0.1.0
+DESTDIR ?=
+PREFIX ?= /usr
+
+LAB := Tests/Lab
+# What is made once and kept: Debian root file systems, capsules.
+PERSEID_CACHE ?= $(CURDIR)/.build/lab
+RELEASE := .build/release
+PRIVATELY := $(LAB)/in-private-namespaces
+
+export PERSEID_CACHE FIRMWARE NODES BENCH_JSON
+
+.PHONY: all build demo test bench lint install deb clean
+.PHONY: packages-build packages-test packages-bench tree-bookworm tree-trixie
+
+all: build
+
+build: packages-build
+	$(SWIFT) build -c release --product perseid
+	$(SWIFT) build -c release --product perseid-node
+
+demo: packages-build packages-test tree-bookworm build
+	$(SWIFT) build -c release --product perseid-demo
+	$(PRIVATELY) $(RELEASE)/perseid-demo
+
+# The boots come after everything else: emulated machines keep all processors busy.
+test: packages-build packages-test tree-bookworm tree-trixie
+	$(SWIFT) build -c release --build-tests
+	$(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest --skip '^BootTests\.'
+	$(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest --filter '^BootTests\.'
+
+bench: packages-build packages-test packages-bench tree-bookworm build
+	$(SWIFT) build -c release --product perseid-bench
+	$(PRIVATELY) $(RELEASE)/perseid-bench
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel --configuration .swift-format \
+	  Package.swift Sources Tests Benchmarks
+
+# Installed programs run where no Swift is: its libraries are linked in.
+PACKAGED := .build/package
+INSTALLED := $(PACKAGED)/release
+
+$(PACKAGED)/.built: packages-build
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(PACKAGED) --product perseid
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(PACKAGED) --product perseid-node
+	touch $@
+
+install: $(PACKAGED)/.built
+	install -D -m 755 $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
+	install -D -m 755 $(INSTALLED)/perseid-node $(DESTDIR)$(PREFIX)/lib/perseid/perseid-node
+	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/doc/perseid/perseid.yaml
+	install -D -m 644 etc/perseid.service $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/perseid/copyright
+
+STAGE := .build/deb/perseid_$(VERSION)_amd64
+
+deb:
+	rm -rf $(STAGE)
+	$(MAKE) install DESTDIR=$(CURDIR)/$(STAGE) PREFIX=/usr
+	install -d $(STAGE)/DEBIAN
+	sed -e 's/@VERSION@/$(VERSION)/' etc/debian-control > $(STAGE)/DEBIAN/control
+	dpkg-deb --root-owner-group --build $(STAGE) .build/deb
+
+clean:
+	rm -rf .build
+
+packages-build:
+	@$(LAB)/install-packages build run
+
+packages-test:
+	@$(LAB)/install-packages test
+
+packages-bench:
+	@$(LAB)/install-packages bench
+
+# Outside the private namespaces, where the mirror can be reached.
+tree-bookworm: packages-test
+	@$(LAB)/debian-tree bookworm $(PERSEID_CACHE)/bookworm.tar
+
+tree-trixie: packages-test
+	@$(LAB)/debian-tree trixie $(PERSEID_CACHE)/trixie.tar

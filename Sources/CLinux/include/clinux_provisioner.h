@@ -1,0 +1,12 @@
+#ifndef CLINUX_PROVISIONER_H
+#define CLINUX_PROVISIONER_H
+#include <stddef.h>
+
+// Starts a script in a child process: as nobody where we are root, in a session of its own, in the
+// directory /, with nothing on standard input and its standard output on a pipe; standard error stays
+// ours. The script's first line names its interpreter, /bin/sh where it names none.
+// In C because what stands between fork and exec must not run Swift.
+// Returns the process, or the negative errno. The reading end of the pipe is put into *output.
+int clinux_run_script(const unsigned char *script, size_t length, char *const environment[], int *output);
+
+#endif

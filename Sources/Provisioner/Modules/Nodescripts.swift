@@ -1,0 +1,114 @@
+import FoundationEssentials
+
+/// One script that a node is to run in a state.
+package struct Nodescript: Hashable, Sendable {
+  /// The base name, which orders scripts and by which a later level replaces an earlier one: `10-hostname`.
+  package var name: String
+  /// `vnfs/debian-12`, `all`, `group/gpu`, `node/n0001`.
+  package var level: String
+  package var path: String
+  /// Runs on the appliance; what it prints is what the node runs.
+  package var isServer: Bool
+  /// Levels whose script of this name it took the place of, the earliest first.
+  package var replaced: [String]
+}
+
+/// `<state>/nodescripts/STATE/{vnfs/X,all,group/X,node/X}/NN-name`, read live.
+package struct NodescriptTree: Hashable, Sendable {
+  package let directory: String
+
+  /// Most scripts of one state for one node, and bytes of one script.
+  package static let countLimit = 512
+  package static let sizeLimit = 1 << 20
+
+  package init(directory: String) {
+    self.directory = directory
+  }
+
+  /// The scripts of a state for a node, in the order in which they run.
+  /// - Throws: `ApplianceError` where two scripts of one directory have one base name, or there are too many.
+  package func scripts(state: String, vnfs: String, group: String, node: String) throws -> [Nodescript] {
+    guard NodeName.isValidState(state) else {
+      throw ApplianceError(
+        .invalid,
+        "'\(state.prefix(64))' is not the name of a state: "
+          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+      )
+    }
+    let levels = ["vnfs/\(vnfs)", "all", "group/\(group)", "node/\(node)"]
+    return try Self.resolve(levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+  }
+
+  /// The rule of replacement: collected in the order of the levels, a later level's script takes the place of
+  /// one with its base name; then all in the order of their base names.
+  package static func resolve(_ levels: [(level: String, paths: [String])]) throws -> [Nodescript] {
+    var scripts: [String: Nodescript] = [:]
+    for (level, paths) in levels {
+      var here: [String: String] = [:]
+      for path in paths {
+        let file = path.split(separator: "/").last.map(String.init) ?? path
+        guard let (name, isServer) = baseName(file) else { continue }
+        if let other = here.updateValue(file, forKey: name) {
+          throw ApplianceError(
+            .invalid,
+            "Two nodescripts at \(level) have the base name \(name): \(other) and \(file). Remove one of them.")
+        }
+        let before = scripts[name].map { $0.replaced + [$0.level] } ?? []
+        scripts[name] = Nodescript(name: name, level: level, path: path, isServer: isServer, replaced: before)
+      }
+    }
+    guard scripts.count <= countLimit else {
+      throw ApplianceError(
+        .invalid, "There are \(scripts.count) nodescripts for one state, where at most \(countLimit) are run.")
+    }
+    return scripts.values.sorted { $0.name < $1.name }
+  }
+
+  /// `10-hostname.server` is `10-hostname`, run on the appliance. `nil` for what is no nodescript: hidden
+  /// files, editors' copies, names that do not begin with two digits and a hyphen.
+  package static func baseName(_ file: String) -> (name: String, isServer: Bool)? {
+    let suffix = ".server"
+    let isServer = file.hasSuffix(suffix)
+    let name = isServer ? String(file.dropLast(suffix.count)) : file
+    let bytes = Array(name.utf8)
+    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+    guard bytes.count > 3, bytes.count <= 64, digits.contains(bytes[0]), digits.contains(bytes[1]),
+      bytes[2] == UInt8(ascii: "-"), NodeName.isValidLabel(name), !name.hasSuffix(".bak"), !name.hasSuffix(".dpkg-old")
+    else { return nil }
+    return (name, isServer)
+  }
+
+  private func found(in directory: String) throws -> [String] {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return [] }
+    return names.sorted().map { "\(directory)/\($0)" }.filter { path in
+      var isDirectory = false
+      return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
+    }
+  }
+
+  /// The bytes of a script.
+  /// - Throws: `ApplianceError`.
+  package func read(_ script: Nodescript) throws -> [UInt8] {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: script.path)
+    guard attributes?[.type] as? FileAttributeType != .typeSymbolicLink else { return try readWhole(script) }
+    guard attributes?[.type] as? FileAttributeType == .typeRegular else {
+      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
+    }
+    return try readWhole(script)
+  }
+
+  private func readWhole(_ script: Nodescript) throws -> [UInt8] {
+    let data: Data
+    do {
+      data = try Data(contentsOf: URL(filePath: script.path))
+    } catch {
+      throw ApplianceError(.failed, "The nodescript \(script.path) cannot be read. Check its permissions.")
+    }
+    guard data.count <= Self.sizeLimit else {
+      throw ApplianceError(
+        .invalid,
+        "The nodescript \(script.path) has \(data.count) bytes, where at most \(Self.sizeLimit) are delivered.")
+    }
+    return [UInt8](data)
+  }
+}

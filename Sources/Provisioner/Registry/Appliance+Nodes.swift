@@ -1,0 +1,193 @@
+import DHCP
+import NetworkTypes
+
+extension Appliance {
+  /// Nodes as a person names them; all for no pattern. In the order of their names.
+  /// - Throws: `ApplianceError` with code `notFound` for a name without a node.
+  package func select(_ patterns: [String]) throws -> [EffectiveNode] {
+    let parsed = try patterns.map { try NodePattern($0) }
+    let defaults = registry.defaults
+    return try registry.read { view in
+      if parsed.isEmpty { return view.nodes.values.sorted { $0.name < $1.name }.map { view.effective($0, defaults) } }
+      var found: [String: Node] = [:]
+      for pattern in parsed {
+        let matches: [Node]
+        switch pattern.kind {
+        case .names(let names):
+          matches = try names.map { name in
+            guard let node = view.node(named: name) else {
+              throw ApplianceError(.notFound, "There is no node '\(name)'. perseid node list shows those there are.")
+            }
+            return node
+          }
+        case .wildcards(let wildcards):
+          matches = view.nodes.values.filter { node in wildcards.contains { NodePattern.matches(node.name, $0) } }
+        case .group(let group):
+          matches = view.nodes.values.filter { NodePattern.matches($0.group ?? defaults.group, group) }
+        }
+        guard !matches.isEmpty else {
+          throw ApplianceError(.notFound, "No node fits '\(pattern.text)'. perseid node list shows those there are.")
+        }
+        for node in matches { found[node.name] = node }
+      }
+      return found.values.sorted { $0.name < $1.name }.map { view.effective($0, defaults) }
+    }
+  }
+
+  package func nodes(_ patterns: [String]) throws -> [NodeView] {
+    try select(patterns).map(view)
+  }
+
+  func view(_ effective: EffectiveNode) -> NodeView {
+    let node = effective.node
+    return NodeView(
+      name: node.name, mac: node.macs.first, macs: node.macs, guid: node.guid, address: address(of: effective),
+      fixedAddress: node.address, group: effective.group, vnfs: effective.vnfs, enabled: effective.enabled,
+      boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
+      description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created)
+  }
+
+  private func address(of effective: EffectiveNode) -> IPv4Address? {
+    let node = effective.node
+    let leased = registry.read { view in
+      node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first ?? view.lastBoot(of: node.name)?.address
+    }
+    return leased ?? board.status(of: node.name)?.address ?? node.address
+  }
+
+  package func nodeStatus(_ patterns: [String]) throws -> [NodeStatusView] {
+    try select(patterns).map(status)
+  }
+
+  func status(_ effective: EffectiveNode) -> NodeStatusView {
+    let status = board.status(of: effective.name)
+    let boot = registry.read { $0.lastBoot(of: effective.name) }
+    // A boot that was opened after the last report has not reported yet.
+    let isBooting =
+      boot.map { boot in status.map { $0.boot != boot.id && $0.lastContact < boot.bound } ?? true } ?? false
+    var detail = status?.detail
+    if let status, !isBooting, board.isSilent(effective.name) {
+      detail = "silent for \(Int(Timestamp.now.seconds(since: status.lastContact))) s"
+    }
+    return NodeStatusView(
+      name: effective.name, mac: effective.node.macs.first, address: address(of: effective), group: effective.group,
+      vnfs: effective.vnfs, state: isBooting ? "booting" : status?.state ?? "unknown", generation: boot?.generation,
+      step: isBooting ? nil : status?.step, lastContact: status?.lastContact, boot: boot?.id,
+      detail: isBooting ? nil : detail)
+  }
+
+  package func nodeSummary() throws -> SummaryView {
+    let nodes = try select([])
+    var summary = SummaryView(
+      nodes: nodes.count, enabled: nodes.count { $0.enabled }, states: [:], capsules: [:], groups: [:])
+    for node in nodes {
+      summary.states[status(node).state, default: 0] += 1
+      summary.capsules[node.vnfs, default: 0] += 1
+      summary.groups[node.group, default: 0] += 1
+    }
+    return summary
+  }
+
+  package func addNode(_ request: AddNode) async throws -> NodeView {
+    let now = Timestamp.now
+    let registry = registry
+    let reserved = MACAddress(request.mac)
+    defer { if let reserved { registry.release(reserved) } }
+    let name = try await registry.update { view in
+      let mac = try NodeKeys.mac(request.mac, of: nil, in: view)
+      let name = request.name ?? view.reserveName(registry.pattern, for: mac)
+      guard NodeName.isValid(name) else {
+        throw NodeKeys.invalid(
+          "name", name, "a host name: letters, digits and hyphens, at most 63, no hyphen at either end")
+      }
+      guard view.node(named: name) == nil else {
+        throw ApplianceError(
+          .conflict, "There is a node \(name) already. Choose another name, or delete that node first.")
+      }
+      var node = Node(name: name, macs: [mac], created: now)
+      if let group = request.group { try NodeKeys.set("group", group, of: &node, in: view) }
+      if let vnfs = request.vnfs { try NodeKeys.set("vnfs", vnfs, of: &node, in: view) }
+      return (try Registry.changes(from: nil, to: node), name)
+    }
+    return try one(name)
+  }
+
+  /// Sets a key of nodes; an empty value gives it back to group or defaults. All of them or none.
+  package func setNodes(_ patterns: [String], key: String, value: String) async throws -> [ChangeView] {
+    let names = try select(try some(patterns)).map(\.name)
+    guard names.count == 1 || !["name", "mac", "address"].contains(key) else {
+      throw ApplianceError(.invalid, "'\(key)' is one node's own; \(names.count) nodes were named. Name one.")
+    }
+    let (changes, renamed) = try await registry.update { view in
+      var records: [Change] = []
+      var changes: [ChangeView] = []
+      var renamed: [String] = []
+      for name in names {
+        guard let old = view.node(named: name) else {
+          throw ApplianceError(.notFound, "There is no node '\(name)' any more.")
+        }
+        var new = old
+        try NodeKeys.set(key, value, of: &new, in: view)
+        changes.append(
+          ChangeView(name: name, key: key, before: NodeKeys.text(key, of: old), after: NodeKeys.text(key, of: new)))
+        if new == old { continue }
+        records += try Registry.changes(from: old, to: new)
+        if new.name != old.name {
+          renamed = [old.name, new.name]
+          records.append(.delete(RecordKey.status + old.name))
+          for var boot in view.boots(of: old.name) {
+            boot.node = new.name
+            records.append(try .put(RecordKey.boot + boot.id, boot))
+          }
+        }
+      }
+      return (records, (changes, renamed))
+    }
+    if renamed.count == 2 {
+      board.rename(renamed[0], to: renamed[1])
+      try await timeline.rename(renamed[0], to: renamed[1])
+    }
+    return changes
+  }
+
+  package func deleteNodes(_ patterns: [String]) async throws -> [NodeView] {
+    let nodes = try select(try some(patterns))
+    let views = nodes.map(view)
+    try await registry.update { view in
+      var records: [Change] = []
+      for node in nodes {
+        guard let old = view.node(named: node.name) else { continue }
+        records += try Registry.changes(from: old, to: nil)
+        records.append(.delete(RecordKey.status + old.name))
+        records += view.boots(of: old.name).map { .delete(RecordKey.boot + $0.id) }
+      }
+      return (records, ())
+    }
+    for node in nodes {
+      ledger.forget(node.node.macs)
+      board.forget(node.name)
+      try await timeline.forget(node.name)
+    }
+    return views
+  }
+
+  /// - Parameter boot: The last one, where `nil`.
+  package func nodeTimeline(_ name: String, boot: String? = nil) async throws -> [TimelineEvent] {
+    _ = try one(name)
+    return try await timeline.events(of: name, boot: boot)
+  }
+
+  private func one(_ name: String) throws -> NodeView {
+    guard let node = registry.effective(name) else {
+      throw ApplianceError(.notFound, "There is no node '\(name)'. perseid node list shows those there are.")
+    }
+    return view(node)
+  }
+
+  private func some(_ patterns: [String]) throws -> [String] {
+    guard !patterns.isEmpty else {
+      throw ApplianceError(.invalid, "No node was named. Name some, or all with '*'.")
+    }
+    return patterns
+  }
+}

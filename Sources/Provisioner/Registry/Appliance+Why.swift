@@ -1,0 +1,52 @@
+import CapsuleFormat
+import DHCP
+import NetworkTypes
+
+extension Appliance {
+  /// What a node would get now, and why: from the same functions that answer it.
+  package func nodeWhy(_ name: String) throws -> WhyView {
+    guard let node = registry.effective(name) else {
+      throw ApplianceError(.notFound, "There is no node '\(name)'. perseid node list shows those there are.")
+    }
+    let generation = registry.read { $0.capsules[node.vnfs]?.currentGeneration }
+    let clients: [(String, ClientDescription.Speaker, [UInt16])] = [
+      ("BIOS PXE", .pxeFirmware, [0]), ("UEFI x64 PXE", .pxeFirmware, [7]), ("UEFI x64 HTTP", .httpFirmware, [16]),
+      ("iPXE", .ipxe, []),
+    ]
+    let server = registry.read { $0.lastBoot(of: name) }?.address ?? IPv4Address.any
+    let answers = clients.map { client, speaker, architectures in
+      // Our own address depends on the network that asks; here it stands for itself.
+      let machine = BootPolicy.Machine(
+        mac: node.node.macs.first ?? MACAddress(rawValue: 0), speaker: speaker, architectures: architectures,
+        server: server, port: configuration.provisioner.port)
+      let answer = BootPolicy.answer(machine, node: node, vnfs: node.vnfs, generation: generation)
+      let file = answer.bootFile?.replacing("http://\(server):", with: "http://APPLIANCE:")
+      return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
+    }
+    let scripts = try ["init", "ready"].flatMap { state in
+      try nodescripts.scripts(state: state, vnfs: node.vnfs, group: node.group, node: node.name).map { script in
+        WhyView.Script(
+          state: state, name: script.name, level: script.level, onAppliance: script.isServer, replaced: script.replaced)
+      }
+    }
+    return WhyView(
+      name: name, mac: node.node.macs.first, enabled: node.enabled, boot: node.boot, vnfs: node.vnfs,
+      generation: generation?.number, digest: generation?.digest.description, answers: answers, scripts: scripts,
+      settings: settings(of: node))
+  }
+
+  private func settings(of node: EffectiveNode) -> [WhyView.Setting] {
+    let group = registry.read { $0.groups[node.group]?.settings }
+    let values = [
+      ("group", node.group), ("vnfs", node.vnfs), ("enabled", "\(node.enabled)"), ("boot", node.boot.rawValue),
+      ("root", node.root.rawValue), ("kernelArgs", node.kernelArgs), ("debug", "\(node.debug)"),
+    ]
+    let variables = node.vars.sorted { $0.key < $1.key }.map { ("var.\($0.key)", $0.value) }
+    return (values + variables).map { key, value in
+      let isOwn = NodeKeys.text(key, of: node.node) != nil
+      let isGroup = group.map { NodeKeys.text(key, of: $0) != nil } ?? false
+      return WhyView.Setting(
+        key: key, value: value, from: isOwn ? "node" : isGroup ? "group \(node.group)" : "defaults")
+    }
+  }
+}

@@ -1,0 +1,186 @@
+package import NetworkTypes
+
+/// An optional value that is written as `null` where there is none, so that a script always finds the key.
+@propertyWrapper
+package struct OrNull<Value: Codable & Hashable & Sendable>: Codable, Hashable, Sendable {
+  package var wrappedValue: Value?
+
+  package init(wrappedValue: Value?) {
+    self.wrappedValue = wrappedValue
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    wrappedValue = container.decodeNil() ? nil : try container.decode(Value.self)
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+  }
+}
+
+/// A node as `node list` and `node show` have it: what holds for it now, wherever that was set.
+package struct NodeView: Hashable, Sendable, Codable {
+  package var name: String
+  /// The first of its cards; `null` where it has none yet.
+  @OrNull package var mac: MACAddress?
+  package var macs: [MACAddress]
+  @OrNull package var guid: String?
+  /// Leased, else as last seen, else set aside.
+  @OrNull package var address: IPv4Address?
+  @OrNull package var fixedAddress: IPv4Address?
+  package var group: String
+  package var vnfs: String
+  package var enabled: Bool
+  package var boot: BootMethod
+  package var root: RootMode
+  package var kernelArgs: String
+  package var description: String
+  package var debug: Bool
+  package var vars: [String: String]
+  package var created: Timestamp
+}
+
+package struct NodeStatusView: Hashable, Sendable, Codable {
+  package var name: String
+  @OrNull package var mac: MACAddress?
+  @OrNull package var address: IPv4Address?
+  package var group: String
+  package var vnfs: String
+  /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
+  package var state: String
+  /// Of the boot.
+  @OrNull package var generation: Int?
+  @OrNull package var step: String?
+  @OrNull package var lastContact: Timestamp?
+  @OrNull package var boot: String?
+  @OrNull package var detail: String?
+}
+
+package struct SummaryView: Hashable, Sendable, Codable {
+  package var nodes: Int
+  package var enabled: Int
+  package var states: [String: Int]
+  package var capsules: [String: Int]
+  package var groups: [String: Int]
+}
+
+/// One setting before and after.
+package struct ChangeView: Hashable, Sendable, Codable {
+  /// Of the node or group.
+  package var name: String
+  package var key: String
+  @OrNull package var before: String?
+  @OrNull package var after: String?
+}
+
+package struct GroupView: Hashable, Sendable, Codable {
+  package var name: String
+  @OrNull package var vnfs: String?
+  @OrNull package var enabled: Bool?
+  @OrNull package var boot: BootMethod?
+  @OrNull package var root: RootMode?
+  @OrNull package var kernelArgs: String?
+  @OrNull package var description: String?
+  @OrNull package var debug: Bool?
+  package var vars: [String: String]
+  /// How many nodes are in it.
+  package var nodes: Int
+}
+
+package struct GroupSummaryView: Hashable, Sendable, Codable {
+  package var name: String
+  package var nodes: Int
+  package var states: [String: Int]
+}
+
+package struct CapsuleView: Hashable, Sendable, Codable {
+  package var name: String
+  @OrNull package var version: String?
+  /// The one that boots.
+  package var generation: Int
+  package var digest: String
+  /// The kernel's release.
+  package var kernel: String
+  package var bytes: Int64
+  @OrNull package var mountPath: String?
+  @OrNull package var operatingSystem: String?
+  package var architecture: String
+  /// How many nodes it is assigned to.
+  package var nodes: Int
+  package var created: Timestamp
+  package var generations: [GenerationView]
+
+  package struct GenerationView: Hashable, Sendable, Codable {
+    package var generation: Int
+    package var digest: String
+    package var kernel: String
+    package var bytes: Int64
+    package var created: Timestamp
+    package var isCurrent: Bool
+  }
+}
+
+/// What a node would get now, and why.
+package struct WhyView: Hashable, Sendable, Codable {
+  package var name: String
+  @OrNull package var mac: MACAddress?
+  package var enabled: Bool
+  package var boot: BootMethod
+  package var vnfs: String
+  @OrNull package var generation: Int?
+  @OrNull package var digest: String?
+  /// For each kind of firmware and loader: what it is answered.
+  package var answers: [Answer]
+  /// The scripts of `init` and `ready`, in order.
+  package var scripts: [Script]
+  /// Each setting and who decides it: node, group or defaults.
+  package var settings: [Setting]
+
+  package struct Answer: Hashable, Sendable, Codable {
+    package var client: String
+    @OrNull package var bootFile: String?
+    package var reason: String
+  }
+
+  package struct Script: Hashable, Sendable, Codable {
+    package var state: String
+    package var name: String
+    package var level: String
+    package var onAppliance: Bool
+    package var replaced: [String]
+  }
+
+  package struct Setting: Hashable, Sendable, Codable {
+    package var key: String
+    package var value: String
+    package var from: String
+  }
+}
+
+package struct InfoView: Hashable, Sendable, Codable {
+  package var version: String
+  package var configuration: String
+  package var stateDirectory: String
+  package var interfaces: [String]
+  package var nodes: Int
+  package var groups: Int
+  package var capsules: Int
+  package var process: Int32
+}
+
+/// What `node add` is given.
+package struct AddNode: Hashable, Sendable, Codable {
+  package var mac: String
+  package var name: String?
+  package var vnfs: String?
+  package var group: String?
+
+  package init(mac: String, name: String? = nil, vnfs: String? = nil, group: String? = nil) {
+    self.mac = mac
+    self.name = name
+    self.vnfs = vnfs
+    self.group = group
+  }
+}

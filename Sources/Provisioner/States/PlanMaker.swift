@@ -1,0 +1,100 @@
+import CapsuleFormat
+package import NetworkTypes
+package import StateProtocol
+
+/// Makes the plan for a node in a state, from what is there at this moment.
+package struct PlanMaker: Sendable {
+  private let tree: NodescriptTree
+  private let runner: ServerScript
+  private let rendered: RenderedContent
+  private let catalog: CapsuleCatalog
+  private let settings: Configuration.States
+
+  package static let rootStep = "50-root"
+
+  package init(
+    tree: NodescriptTree, rendered: RenderedContent, catalog: CapsuleCatalog, settings: Configuration.States
+  ) {
+    self.tree = tree
+    self.rendered = rendered
+    self.catalog = catalog
+    self.settings = settings
+    runner = ServerScript(timeLimit: settings.scriptSeconds)
+  }
+
+  /// Who asks, and in which boot.
+  package struct Subject: Hashable, Sendable {
+    package var state: String
+    package var node: EffectiveNode
+    package var boot: Boot?
+    package var address: IPv4Address
+    package var server: IPv4Address
+
+    package init(state: String, node: EffectiveNode, boot: Boot?, address: IPv4Address, server: IPv4Address) {
+      self.state = state
+      self.node = node
+      self.boot = boot
+      self.address = address
+      self.server = server
+    }
+
+    /// The capsule of the boot under way: what is assigned since then is for the next boot.
+    package var vnfs: String { boot?.vnfs ?? node.vnfs }
+  }
+
+  /// - Throws: `ApplianceError` where a script cannot be delivered or the capsule is not whole.
+  package func plan(for subject: Subject) async throws -> Plan {
+    let environment = Self.environment(subject)
+    let scripts = try tree.scripts(
+      state: subject.state, vnfs: subject.vnfs, group: subject.node.group, node: subject.node.name)
+    var steps: [Step] = []
+    for script in scripts {
+      steps.append(try await step(script, environment))
+    }
+    if subject.state == "init", !steps.contains(where: { $0.name == Self.rootStep }), let digest = subject.boot?.digest
+    {
+      steps.append(try rootStep(digest, mode: subject.node.root))
+      steps.sort { $0.name < $1.name }
+    }
+    return Plan(
+      state: subject.state, boot: subject.boot?.id, nodeName: subject.node.name, environment: environment, steps: steps,
+      nextState: subject.state == "init" ? "ready" : nil, intervalSeconds: settings.readyIntervalSeconds)
+  }
+
+  /// What scripts find in their environment: the names are Perceus's; a node's variables have names of their own.
+  package static func environment(_ subject: Subject) -> [String: String] {
+    let node = subject.node
+    var environment = node.vars.filter { !NodeKeys.reservedVariables.contains($0.key) }
+    environment["STATE"] = subject.state
+    environment["NODENAME"] = node.name
+    environment["NODEID"] = (subject.boot?.mac ?? node.node.macs.first)?.description ?? ""
+    environment["GROUPNAME"] = node.group
+    environment["VNFS"] = subject.vnfs
+    environment["ENABLED"] = node.enabled ? "1" : "0"
+    environment["DEBUG"] = node.debug ? "1" : "0"
+    environment["IPADDR"] = subject.address.description
+    environment["MASTER"] = subject.server.description
+    environment["VNFSMASTER"] = subject.server.description
+    environment["BOOT"] = subject.boot?.id ?? ""
+    environment["GENERATION"] = subject.boot?.generation.map(String.init) ?? ""
+    return environment
+  }
+
+  private func step(_ script: Nodescript, _ environment: [String: String]) async throws -> Step {
+    var content = try tree.read(script)
+    if script.isServer { content = try await runner.run(script, content: content, environment: environment) }
+    return Step(
+      name: script.name, kind: .script, level: script.level, length: Int64(content.count),
+      digest: try rendered.add(content), onFailure: .goOn)
+  }
+
+  private func rootStep(_ digest: Digest, mode: RootMode) throws -> Step {
+    let files = try catalog.files(of: digest)
+    return Step(
+      name: Self.rootStep, kind: .root, level: "built-in", length: files.frameIndex.size,
+      digest: files.frameIndex.digest, onFailure: .retry,
+      root: Step.Root(
+        mode: mode.rawValue, generation: digest, blob: files.root, bytes: files.config.rootBytes,
+        entries: files.config.rootEntries))
+  }
+}

@@ -1,0 +1,183 @@
+package import NetworkTypes
+package import StateProtocol
+
+/// The appliance's side of the provisionary-state protocol: reports in, plans out.
+package struct StateService: Sendable {
+  private let registry: Registry
+  private let ledger: BootLedger
+  private let board: StatusBoard
+  private let maker: PlanMaker
+
+  /// Seconds after which a machine that has to wait asks again.
+  package static let waitSeconds = 10
+
+  package init(registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker) {
+    self.registry = registry
+    self.ledger = ledger
+    self.board = board
+    self.maker = maker
+  }
+
+  /// Where a report came from.
+  package struct Origin: Hashable, Sendable {
+    package var client: IPv4Address
+    package var server: IPv4Address
+
+    package init(client: IPv4Address, server: IPv4Address) {
+      self.client = client
+      self.server = server
+    }
+  }
+
+  /// - Throws: `ApplianceError` with code `invalid` where the report cannot be, `notFound` where a machine that
+  ///   is no node reports another state than `init`.
+  package func plan(for report: StateReport, from origin: Origin, now: Timestamp = .now) async throws -> Plan {
+    guard NodeName.isValidState(report.state) else {
+      throw ApplianceError(
+        .invalid,
+        "'\(report.state.prefix(64))' is not the name of a state: "
+          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+      )
+    }
+    let macs = try cards(report.hardwareAddresses)
+    let isInit = report.state == "init"
+    let (node, boot) = try await identify(report, macs, origin, now)
+    if isInit { try await join(macs, to: node.name) }
+    ledger.remember(boot?.mac ?? macs[0], at: origin.client)
+    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now) }
+    let contact = board.contact(
+      node.name, state: report.state, boot: boot?.id, address: report.address ?? origin.client,
+      generation: report.facts.generation, now: now)
+    let card = boot?.mac ?? macs[0]
+    if isInit || contact.isNewState || contact.wasSilent {
+      ledger.record(card, .state, report.state, words(report, contact, boot, now), now: now)
+    }
+    let plan = try await answer(report, node, boot, card, origin)
+    if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
+    return plan
+  }
+
+  private func answer(
+    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin
+  ) async throws -> Plan {
+    let subject = PlanMaker.Subject(
+      state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
+    func wait(_ reason: String) -> Plan {
+      Plan(
+        state: report.state, boot: boot?.id, nodeName: node.name, environment: PlanMaker.environment(subject),
+        steps: [],
+        wait: Plan.Wait(seconds: Self.waitSeconds, reason: reason))
+    }
+    if report.state == "init" {
+      guard node.enabled else { return wait("\(node.name) is disabled: perseid node set enabled true \(node.name)") }
+      guard boot?.digest != nil else {
+        return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
+      }
+    }
+    do {
+      return try await maker.plan(for: subject)
+    } catch let error as ApplianceError {
+      return wait(error.message)
+    }
+  }
+
+  /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.
+  private func identify(
+    _ report: StateReport, _ macs: [MACAddress], _ origin: Origin, _ now: Timestamp
+  ) async throws -> (EffectiveNode, Boot?) {
+    let defaults = registry.defaults
+    let (known, boot) = registry.read { view in
+      let named = report.boot.flatMap { view.boots[$0] }
+      let node = macs.lazy.compactMap { view.node(with: $0) }.first ?? named.flatMap { view.node(named: $0.node) }
+      return (node.map { view.effective($0, defaults) }, named?.node == node?.name ? named : nil)
+    }
+    if let known, let boot, report.state != "init" || boot.digest != nil { return (known, boot) }
+    if report.state == "init" {
+      let bound = try await ledger.bind(
+        BootLedger.Request(
+          mac: macs[0], guid: report.facts.guid, address: origin.client, phase: .stage1, isAgain: report.boot != nil),
+        now: now)
+      return (bound.node, bound.boot)
+    }
+    guard let known else {
+      throw ApplianceError(
+        .notFound, "No node has the hardware address \(macs[0]). A machine becomes a node when it boots: boot it again."
+      )
+    }
+    return (known, registry.read { $0.lastBoot(of: known.name) })
+  }
+
+  private func cards(_ reported: [MACAddress]) throws -> [MACAddress] {
+    let cards = reported.filter(\.isUnicast)
+    guard !cards.isEmpty, cards.count <= 64 else {
+      throw ApplianceError(.invalid, "A report names 1 to 64 hardware addresses; this one names \(cards.count).")
+    }
+    return cards
+  }
+
+  /// Cards reported together are one node's. A card that another node has stays there.
+  private func join(_ macs: [MACAddress], to name: String) async throws {
+    try await registry.update { view in
+      guard let node = view.node(named: name) else { return ([], ()) }
+      let new = macs.filter { view.node(with: $0) == nil }.prefix(max(0, 32 - node.macs.count))
+      guard !new.isEmpty else { return ([], ()) }
+      var joined = node
+      for mac in new where !joined.macs.contains(mac) { joined.macs.append(mac) }
+      return (try Registry.changes(from: node, to: joined), ())
+    }
+  }
+
+  private func words(_ report: StateReport, _ contact: StatusBoard.Contact, _ boot: Boot?, _ now: Timestamp) -> String {
+    let facts = report.facts
+    var words = [
+      "kernel \(facts.kernelRelease)", "\(facts.processors) processors", ByteCount.words(facts.memoryBytes),
+      "up \(ByteCount.seconds(facts.uptimeSeconds))",
+    ]
+    if let boot, contact.isNewState {
+      words.append("\(ByteCount.seconds(now.seconds(since: boot.opened))) after the first packet of this boot")
+    }
+    return (contact.wasSilent ? "speaks again: " : "") + words.joined(separator: ", ")
+  }
+
+  /// Takes down what happened on a node.
+  /// - Throws: `ApplianceError`.
+  package func record(_ report: EventReport, from origin: Origin, now: Timestamp = .now) throws {
+    let macs = try cards(report.hardwareAddresses)
+    guard report.events.count <= 1024 else {
+      throw ApplianceError(.invalid, "A report has at most 1024 events; this one has \(report.events.count).")
+    }
+    let (node, boot) = registry.read { view in
+      let boot = report.boot.flatMap { view.boots[$0] }
+      return (macs.lazy.compactMap { view.node(with: $0) }.first, boot)
+    }
+    let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
+    if let boot, boot.node == node?.name {
+      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now)
+    }
+    for event in report.events {
+      let name = Self.line(event.step, 64)
+      let words = Self.words(event)
+      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
+      if let node { board.step(node.name, name, "\(event.outcome.rawValue): \(words)", now: now) }
+    }
+  }
+
+  private static func words(_ event: StepEvent) -> String {
+    var parts: [String] = []
+    if let code = event.exitCode, code != 0 { parts.append("exit code \(code)") }
+    if let done = event.completedBytes {
+      parts.append(
+        event.totalBytes.map { "\(ByteCount.words(done)) of \(ByteCount.words($0))" } ?? ByteCount.words(done))
+    }
+    if let detail = event.detail, !detail.isEmpty { parts.append(line(detail, StepEvent.outputLimit)) }
+    return parts.joined(separator: ", ")
+  }
+
+  /// Text from a node: bounded, and without control characters but line ends.
+  private static func line(_ text: String, _ limit: Int) -> String {
+    let clean = text.unicodeScalars.prefix(limit).map { scalar -> Unicode.Scalar in
+      scalar == "\n" || (scalar.value >= 32 && scalar.value != 127) ? scalar : " "
+    }
+    return String(String.UnicodeScalarView(clean))
+  }
+}

@@ -1,0 +1,103 @@
+import DHCPClient
+import Glibc
+package import StateClient
+package import StateProtocol
+
+/// One boot as stage 1 knows it so far: each step reads what the ones before it found.
+///
+/// For use by one thread.
+package final class Boot {
+  package var commandLine = KernelCommandLine("")
+  package var console: Console
+  package var modules: ModuleLoader?
+  /// The card that booted, once it is found.
+  package var card: NetworkCard?
+  package var cards: [NetworkCard] = []
+  var lease: AcquiredLease?
+  package var plan: Plan?
+  package let interfaces: any InterfaceControl
+  /// Where the node's root is filled.
+  package let newRoot = "/newroot"
+  private var client: StateClient?
+  private var reporter = EventReporter()
+
+  package init(console: Console, interfaces: any InterfaceControl = KernelInterfaces()) {
+    self.console = console
+    self.interfaces = interfaces
+  }
+
+  /// The appliance: of the kernel command line, else whoever gave the address.
+  package var server: Endpoint? {
+    commandLine.server ?? lease.map { Endpoint(address: $0.serverIdentifier) }
+  }
+
+  /// Runs `body` with the connection to the appliance, which is kept from one use to the next.
+  package func withClient<Result>(_ body: (inout StateClient) throws -> Result) throws -> Result {
+    guard let server else {
+      throw StepFailure(
+        what: "no appliance is known: no perseid.server= on the kernel command line, and no address yet",
+        canRetry: true)
+    }
+    var client = self.client.take() ?? StateClient(server: server)
+    do {
+      let result = try body(&client)
+      self.client = consume client
+      return result
+    } catch {
+      self.client = consume client
+      throw error
+    }
+  }
+
+  package func say(_ line: String) { console.say(line) }
+
+  /// A line for whoever looks for a fault: `perseid.debug=1` and above.
+  package func debug(_ line: @autoclosure () -> String) {
+    if commandLine.debug >= 1 { console.say("  \(line())") }
+  }
+
+  private var header: EventReport {
+    EventReport(
+      state: "init", boot: commandLine.boot,
+      hardwareAddresses: NetworkCard.addresses(first: card?.hardwareAddress, of: cards), events: [])
+  }
+
+  /// Keeps an event and sends it as soon as there is a way.
+  package func report(_ event: StepEvent) {
+    reporter.add(event)
+    flush()
+  }
+
+  /// The same while a plan is followed, which holds the connection.
+  func report(_ event: StepEvent, through client: inout StateClient) {
+    reporter.add(event)
+    reporter.flush(header, through: &client)
+  }
+
+  /// Keeps an event until the next one is sent: nothing is worth a round trip each before the state is told.
+  func keep(_ event: StepEvent) { reporter.add(event) }
+
+  func flush() {
+    guard lease != nil else { return }
+    do {
+      try withClient { client in
+        if let error = reporter.flush(header, through: &client) { debug("events were not sent: \(error)") }
+      }
+    } catch {
+      debug("events were not sent: \(error)")
+    }
+  }
+}
+
+/// A step of stage 1 that failed: what it wanted, what it got, and whether trying again can help.
+package struct StepFailure: Error, Hashable, Sendable, CustomStringConvertible {
+  package var what: String
+  package var canRetry: Bool
+
+  package init(what: String, canRetry: Bool) {
+    self.what = what
+    self.canRetry = canRetry
+  }
+
+  package var description: String { what }
+}

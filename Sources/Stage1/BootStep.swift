@@ -1,0 +1,41 @@
+/// One step of stage 1: a name, what it is for, and what it does.
+package struct BootStep: Sendable {
+  package let name: String
+  /// For a person: what is there when it is done.
+  package let purpose: String
+  /// The step to go on with when this one failed; `nil`: this one.
+  package let retryFrom: String?
+  package let run: @Sendable (Boot) throws -> Void
+
+  package init(
+    _ name: String, _ purpose: String, retryFrom: String? = nil, run: @escaping @Sendable (Boot) throws -> Void
+  ) {
+    self.name = name
+    self.purpose = purpose
+    self.retryFrom = retryFrom
+    self.run = run
+  }
+}
+
+extension BootStep {
+  /// From the kernel to the node's own init, in order.
+  package static let all: [BootStep] = [
+    BootStep("mounts", "the kernel's file systems are mounted, the command line is read", run: { try Mounts.run($0) }),
+    BootStep("modules", "drivers of the network cards are loaded", run: { try CardModules.run($0) }),
+    BootStep("link", "the card that booted is up and has a carrier", run: { try Link.run($0) }),
+    BootStep("address", "the card has an address", retryFrom: "link", run: { try Address.run($0) }),
+    BootStep("report", "the appliance has answered state init with a plan", retryFrom: "report", run: { try Report.run($0) }),
+    BootStep("devices", "drivers of everything else are loaded", run: { try OtherModules.run($0) }),
+    BootStep("plan", "the plan's steps are done, the root is filled", retryFrom: "report", run: { try FollowPlan.run($0) }),
+    BootStep("hand-over", "the root has its name, its client and the lease", retryFrom: "report", run: { try HandOver.run($0) }),
+    BootStep("switch-root", "the node's own init runs", retryFrom: "report", run: { try SwitchRoot.run($0) }),
+  ]
+
+  /// The list as it is printed.
+  package static func listing(_ steps: [BootStep] = all) -> String {
+    let width = steps.map(\.name.count).max() ?? 0
+    return steps.enumerated().map { number, step in
+      "\(number + 1). \(step.name)\(String(repeating: " ", count: width - step.name.count))  \(step.purpose)"
+    }.joined(separator: "\n")
+  }
+}

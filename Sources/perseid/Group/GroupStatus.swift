@@ -1,0 +1,18 @@
+import ArgumentParser
+import Provisioner
+
+/// `perseid group status NAME`
+struct GroupStatus: ShowingVerb {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show what the nodes of a group do.")
+
+  @Argument(help: "The group.", completion: Names.groups)
+  var group: String
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var output: OutputOptions
+
+  var request: AdminRequest { AdminRequest(.get, ["groups", group, "status"]) }
+
+  func text(_ nodes: [NodeStatusView]) -> String { statusText(nodes) }
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import NetworkTypes
+import Provisioner
+
+/// `perseid node add MAC [NAME]`
+struct NodeAdd: ShowingVerb {
+  static let configuration = CommandConfiguration(
+    commandName: "add", abstract: "Make a node of a machine before it boots.")
+
+  @Argument(help: "The hardware address of the card it boots from.")
+  var mac: String
+
+  @Argument(help: "Its name (default: the next free one).")
+  var name: String?
+
+  @Option(name: .long, help: "Its capsule.", completion: Names.capsules)
+  var vnfs: String?
+
+  @Option(name: .long, help: "Its group.", completion: Names.groups)
+  var group: String?
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var output: OutputOptions
+
+  var request: AdminRequest {
+    get throws {
+      try AdminRequest(.post, ["nodes"], json: AddNode(mac: mac, name: name, vnfs: vnfs, group: group))
+    }
+  }
+
+  func text(_ node: NodeView) -> String {
+    "\(node.name) is added: \(node.mac?.description ?? mac), group \(node.group), capsule \(node.vnfs).\n"
+  }
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import NetworkTypes
+import Provisioner
+
+/// `perseid node status [NODES...]`
+struct NodeStatus: ShowingVerb {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show what nodes do, and when they were last heard of.")
+
+  @Argument(help: "The nodes (default: all).", completion: Names.nodes)
+  var nodes: [String] = []
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var output: OutputOptions
+
+  var request: AdminRequest { AdminRequest(.get, ["status"], query: AdminRequest.nodes(nodes)) }
+
+  func text(_ nodes: [NodeStatusView]) -> String { statusText(nodes) }
+}
+
+func statusText(_ nodes: [NodeStatusView]) -> String {
+  if nodes.isEmpty { return "There are no nodes.\n" }
+  let now = Timestamp.now
+  var table = Table(["NAME", "STATE", "ADDRESS", "VNFS", "LAST CONTACT", "STEP"], rightAligned: [4])
+  for node in nodes {
+    let step = [node.step, node.detail].compactMap { $0 }.joined(separator: " ")
+    table.add([
+      node.name, node.state, node.address?.description, node.vnfs,
+      node.lastContact.map { Quantity.decimal(max(0, now.seconds(since: $0)), 0) + " s ago" },
+      step.split(separator: "\n").first.map { String($0.prefix(60)) },
+    ])
+  }
+  return table.text
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Glibc
+import Provisioner
+
+/// The command: `perseid [--config FILE] NOUN VERB ...`.
+struct Perseid: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "perseid",
+    abstract: "A network boot appliance for clusters.",
+    discussion: """
+      Verbs speak to the running appliance; where none runs, they do the same work themselves.
+      `--config FILE` stands anywhere; without it, $PERSEID_CONFIG, then /etc/perseid/perseid.yaml is read.
+      """,
+    subcommands: [
+      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, Watch.self, Info.self, Doctor.self,
+    ])
+}
+
+@main
+enum Main {
+  static func main() async {
+    // A reader that goes away (`perseid node list | head`) ends the command quietly, by the write's error.
+    signal(SIGPIPE, SIG_IGN)
+    let arguments = inOrder(Array(CommandLine.arguments.dropFirst()))
+    do {
+      var command = try Perseid.parseAsRoot(arguments)
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      exit(finish(with: error))
+    }
+  }
+
+  /// Options in front of the noun go behind the verb, which is the one to read them.
+  static func inOrder(_ arguments: [String]) -> [String] {
+    var moved: [String] = []
+    var rest = arguments[...]
+    while let first = rest.first {
+      if first == "--config", rest.count >= 2 {
+        moved += rest.prefix(2)
+        rest = rest.dropFirst(2)
+      } else if first.hasPrefix("--config=") || first == "--yes" || first == "--json" {
+        moved.append(first)
+        rest = rest.dropFirst()
+      } else {
+        break
+      }
+    }
+    guard !rest.isEmpty else { return arguments }
+    let end = rest.firstIndex(of: "--") ?? rest.endIndex
+    return rest[..<end] + moved + rest[end...]
+  }
+
+  /// Says what went wrong, and returns the exit code: 1 where the appliance said no, 2 for wrong usage.
+  private static func finish(with error: any Error) -> Int32 {
+    if let code = error as? ExitCode { return code.rawValue }
+    let code = Perseid.exitCode(for: error)
+    if code == .success || code == .validationFailure {
+      let message = Perseid.fullMessage(for: error)
+      if code == .success {
+        print(message)
+      } else {
+        printError(message)
+      }
+      return code == .success ? 0 : 2
+    }
+    if error is BrokenPipe { return 0 }
+    if error is CancellationError {
+      printError("perseid: interrupted; nothing was changed.")
+      return 1
+    }
+    printError("perseid: \(error)")
+    return 1
+  }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Provisioner
+
+/// `perseid vnfs show NAME`
+struct VNFSShow: ShowingVerb {
+  static let configuration = CommandConfiguration(
+    commandName: "show", abstract: "Show a capsule and its generations.")
+
+  @Argument(help: "The capsule.", completion: Names.capsules)
+  var capsule: String
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var output: OutputOptions
+
+  var request: AdminRequest { AdminRequest(.get, ["vnfs", capsule]) }
+
+  func text(_ capsule: CapsuleView) -> String {
+    var sheet = Sheet()
+    sheet.add("name", capsule.name)
+    sheet.add("version", capsule.version)
+    sheet.add("system", capsule.operatingSystem)
+    sheet.add("kernel", capsule.kernel)
+    sheet.add("architecture", capsule.architecture)
+    sheet.add("generation", String(capsule.generation))
+    sheet.add("digest", capsule.digest)
+    sheet.add("size", Quantity.bytes(capsule.bytes))
+    sheet.add("nodes", String(capsule.nodes))
+    sheet.add("created", capsule.created.description)
+    sheet.add("mounted at", capsule.mountPath)
+    var table = Table(["GENERATION", "", "CREATED", "KERNEL", "SIZE", "DIGEST"], rightAligned: [0, 4])
+    for generation in capsule.generations {
+      table.add([
+        String(generation.generation), generation.isCurrent ? "boots" : " ", generation.created.description,
+        generation.kernel, Quantity.bytes(generation.bytes), String(generation.digest.prefix(19)),
+      ])
+    }
+    return sheet.text + "\n" + table.text
+  }
+}

@@ -1,0 +1,69 @@
+import Foundation
+import Lab
+import Testing
+
+@Suite("A verb", .enabled(if: NetworkNamespace.isAvailable, "needs private namespaces"))
+struct VerbTests {
+  /// Runs `body` beside an appliance without any capsule, as on its first day.
+  private func withEmptyAppliance(_ body: (Appliance) async throws -> Void) async throws {
+    try await Site.with { site in
+      let appliance = try Appliance(site, state: site.directory + "/state")
+      try await appliance.start()
+      try await body(appliance)
+      #expect(await appliance.stop() == .exited(0))
+    }
+  }
+
+  @Test("works on the first day, when the default capsule does not exist yet", .timeLimit(.minutes(2)))
+  func firstDay() async throws {
+    try await withEmptyAppliance { appliance in
+      let nodes = try await appliance.nodes()
+      #expect(nodes.isEmpty)
+      #expect(appliance.log?.text.contains("debian-12") == true, "no word about the missing default capsule")
+    }
+  }
+
+  @Test("does the same with and without a running appliance", .timeLimit(.minutes(2)))
+  func withoutAppliance() async throws {
+    try await Site.with { site in
+      let appliance = try Appliance(site, state: site.directory + "/state")
+      try await appliance.run("node", "add", "52:54:00:00:00:07", "n0007", "--group", "gpu")
+      #expect(try await appliance.nodes().map(\.name) == ["n0007"])
+      try await appliance.start()
+      try await appliance.run("node", "add", "52:54:00:00:00:08", "n0008")
+      #expect(try await appliance.nodes().map(\.name).sorted() == ["n0007", "n0008"])
+      await appliance.stop()
+      #expect(try await appliance.nodes().map(\.name).sorted() == ["n0007", "n0008"])
+      #expect(try await appliance.nodes().first { $0.name == "n0007" }?.group == "gpu")
+    }
+  }
+
+  @Test("that destroys refuses without a terminal, unless it is told yes", .timeLimit(.minutes(2)))
+  func destruction() async throws {
+    try await withEmptyAppliance { appliance in
+      try await appliance.run("node", "add", "52:54:00:00:00:07", "n0007")
+      let refused = try await appliance.command("node", "delete", "n0007").run()
+      #expect(refused.exitCode == 1)
+      #expect(refused.errors.contains("--yes"))
+      #expect(try await appliance.nodes().count == 1)
+      try await appliance.run("node", "delete", "n0007", "--yes")
+      #expect(try await appliance.nodes().isEmpty)
+    }
+  }
+
+  @Test("used wrongly ends with 2, one that is refused with 1", .timeLimit(.minutes(2)))
+  func exitCodes() async throws {
+    try await withEmptyAppliance { appliance in
+      let unheardOf = try await appliance.command("node", "frobnicate").run()
+      #expect(unheardOf.exitCode == 2)
+      #expect(try await appliance.command("node", "add", "not-a-mac", "n0001").run().exitCode == 2)
+      let unknown = try await appliance.command("node", "show", "n4711").run()
+      #expect(unknown.exitCode == 1)
+      #expect(unknown.errors.contains("n4711"))
+      #expect(unknown.output.isEmpty)
+      let key = try await appliance.command("node", "set", "colour", "blue", "n0001").run()
+      #expect(key.exitCode != 0)
+      #expect(key.errors.contains("colour"))
+    }
+  }
+}

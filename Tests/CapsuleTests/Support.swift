@@ -1,0 +1,60 @@
+import Foundation
+
+/// A directory that is removed at the end of a test.
+final class TemporaryDirectory {
+  let path: String
+
+  init() throws {
+    var template = Array("/tmp/perseid-test-XXXXXX".utf8CString)
+    guard let made = mkdtemp(&template) else { throw CommandFailure(text: "mkdtemp failed") }
+    path = String(cString: made)
+  }
+
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+  }
+
+  func write(_ bytes: [UInt8], to name: String) throws {
+    try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+  }
+
+  func read(_ name: String) throws -> [UInt8] {
+    [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")))
+  }
+
+  /// Runs a shell script here and gives its standard output.
+  @discardableResult
+  func run(_ script: String) throws -> String {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-euc", script]
+    process.currentDirectoryURL = URL(fileURLWithPath: path)
+    let output = "\(path)/.output-\(UInt64.random(in: 0...UInt64.max))"
+    try Data().write(to: URL(fileURLWithPath: output))
+    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: output))
+    process.standardOutput = file
+    process.standardError = file
+    try process.run()
+    process.waitUntilExit()
+    try file.close()
+    let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: output)), as: UTF8.self)
+    try FileManager.default.removeItem(atPath: output)
+    guard process.terminationStatus == 0 else {
+      throw CommandFailure(text: "\(script)\nended with \(process.terminationStatus):\n\(text)")
+    }
+    return text
+  }
+}
+
+struct CommandFailure: Error, CustomStringConvertible {
+  var text: String
+  var description: String { text }
+}
+
+func isInstalled(_ program: String) -> Bool {
+  ["/bin", "/usr/bin", "/usr/sbin", "/sbin"].contains {
+    FileManager.default.isExecutableFile(atPath: "\($0)/\(program)")
+  }
+}
+
+let isRoot = geteuid() == 0

@@ -1,0 +1,133 @@
+import DHCP
+import Lab
+import Logging
+import NetworkTypes
+import Synchronization
+import Testing
+
+/// A DHCP server of ours at one end of a cable, in this process, and a namespace for clients at the other.
+struct DHCPLab {
+  static let serverAddress = IPv4Address(10, 77, 0, 1)
+  static let subnet = "10.77.0.0/24"
+
+  let server: DHCPServer
+  let store: MemoryLeaseStore
+  let policy: TestPolicy
+  let exchanges: ExchangeLog
+  /// Where clients live; their card is `eth0`.
+  let clients: NetworkNamespace
+  let card: MACAddress
+
+  /// Runs a server on a cable of its own for the time of `body`.
+  static func with(
+    store: MemoryLeaseStore = MemoryLeaseStore(), policy: TestPolicy = TestPolicy(), leaseSeconds: UInt32 = 600,
+    _ body: (DHCPLab) async throws -> Void
+  ) async throws {
+    try await NetworkNamespace.with("dhcp") { clients in
+      let interface = "d\(UInt32.random(in: 0x100_0000 ... .max))"
+      let card = MACAddress(rawValue: 0x0200_0000_0000 | UInt64(UInt32.random(in: .min ... .max)))
+      try await Command(
+        "ip", "link", "add", "name", interface, "type", "veth", "peer", "name", "eth0", "address", "\(card)",
+        "netns", clients.name
+      ).run().check()
+      // Deleting the namespace takes both ends of the cable with it.
+      try await Command("ip", "address", "add", "\(serverAddress)/24", "broadcast", "+", "dev", interface).run().check()
+      try await Command("ip", "link", "set", interface, "up").run().check()
+      try await clients.ip("link", "set", "eth0", "up")
+      let subnet = try #require(IPv4Subnet(subnet))
+      let pool = try #require(IPv4Range("10.77.0.100-10.77.0.199"))
+      let exchanges = ExchangeLog()
+      let (ready, isReady) = AsyncStream<Void>.makeStream()
+      let server = DHCPServer(
+        configuration: DHCPServerConfiguration(
+          interface: interface, serverAddress: serverAddress,
+          network: .init(subnet: subnet, pools: [pool], router: serverAddress), leaseSeconds: leaseSeconds,
+          nameServers: [serverAddress], domain: "cluster.test"),
+        policy: policy, store: store, observer: exchanges, logger: Logger(label: "dhcp"),
+        whenReady: { isReady.finish() })
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+          defer { isReady.finish() }
+          try await server.run()
+        }
+        for await _ in ready {}
+        let lab = DHCPLab(
+          server: server, store: store, policy: policy, exchanges: exchanges, clients: clients, card: card)
+        do {
+          try await body(lab)
+        } catch {
+          group.cancelAll()
+          throw error
+        }
+        group.cancelAll()
+        try await group.waitForAll()
+      }
+    }
+  }
+}
+
+/// Leases that live as long as the test.
+final class MemoryLeaseStore: LeaseStore {
+  private let records = Mutex<[IPv4Address: Lease]>([:])
+
+  func leases() async throws -> [Lease] { records.withLock { Array($0.values) } }
+
+  func commit(_ leases: [Lease]) async throws {
+    records.withLock { records in
+      for lease in leases { records[lease.address] = lease }
+    }
+  }
+
+  func lease(at address: IPv4Address) -> Lease? { records.withLock { $0[address] } }
+  var bound: [Lease] { records.withLock { $0.values.filter { $0.state == .bound } } }
+}
+
+struct TestPolicy: ClientPolicy {
+  var reservations: [MACAddress: IPv4Address] = [:]
+  var bootFile: String?
+
+  func reservation(for client: ClientDescription) -> IPv4Address? { reservations[client.hardwareAddress] }
+  func owner(of address: IPv4Address) -> MACAddress? { reservations.first { $0.value == address }?.key }
+  func boot(for client: ClientDescription) -> BootAnswer {
+    BootAnswer(bootFile: bootFile, hostName: "n0001", reason: "a test")
+  }
+}
+
+/// Exchanges as they happen, for a test to wait for one.
+final class ExchangeLog: ExchangeObserver {
+  private let exchanges = Mutex<[Exchange]>([])
+  private let stream: AsyncStream<Void>
+  private let signal: AsyncStream<Void>.Continuation
+
+  init() {
+    (stream, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+  }
+
+  func observed(_ exchange: Exchange) {
+    exchanges.withLock { $0.append(exchange) }
+    signal.yield()
+  }
+
+  var all: [Exchange] { exchanges.withLock { $0 } }
+  /// `DISCOVER>OFFER` and so on.
+  var steps: [String] { all.map { "\($0.received)>\($0.sent ?? "")" } }
+
+  /// Waits until an exchange reads like `step`.
+  /// - Returns: Whether one did within ten seconds.
+  func contains(_ step: String) async -> Bool {
+    await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        if self.steps.contains(step) { return true }
+        for await _ in self.stream where self.steps.contains(step) { return true }
+        return false
+      }
+      group.addTask {
+        try? await Task.sleep(for: .seconds(10))
+        return false
+      }
+      let result = await group.next() ?? false
+      group.cancelAll()
+      return result
+    }
+  }
+}

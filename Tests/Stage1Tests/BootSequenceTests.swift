@@ -1,0 +1,107 @@
+import Glibc
+import NetworkTypes
+import Stage1
+import StateClient
+import Testing
+
+@Suite("The boot sequence")
+struct BootSequenceTests {
+  /// What was done, and a clock that goes when somebody waits.
+  final class Record: Sendable {
+    let done = Monitor([String]())
+    let time = Monitor(0.0)
+    func note(_ text: String) { done.update { $0.append(text) } }
+    var notes: [String] { done.update { $0 } }
+  }
+
+  /// A boot whose console is a file.
+  func withBoot(_ body: (Boot, () -> String) throws -> Void) throws {
+    let path = "/tmp/perseid-console-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+    let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND, 0o600)
+    defer {
+      close(descriptor)
+      unlink(path)
+    }
+    try body(Boot(console: Console(descriptors: [descriptor])), { SmallFile.text(path) ?? "" })
+  }
+
+  @Test("lists the steps in the order in which they are done")
+  func lists() {
+    let lines = BootStep.listing().split(separator: "\n")
+    #expect(
+      BootStep.all.map(\.name) == [
+        "mounts", "modules", "link", "address", "report", "devices", "plan", "hand-over", "switch-root",
+      ])
+    #expect(lines.count == 9)
+    #expect(lines[2].hasPrefix("3. link         "))
+    for step in BootStep.all {
+      if let earlier = step.retryFrom { #expect(BootStep.all.contains { $0.name == earlier }) }
+    }
+  }
+
+  @Test("goes back to the step that a failure names, and says what failed and what comes next")
+  func retries() throws {
+    let record = Record()
+    let steps = [
+      BootStep("one", "first") { _ in record.note("one") },
+      BootStep("two", "second") { _ in record.note("two") },
+      BootStep("three", "third", retryFrom: "two") { _ in
+        record.note("three")
+        if record.notes.count < 6 { throw StepFailure(what: "the cable is out", canRetry: true) }
+      },
+    ]
+    try withBoot { boot, console in
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart") }, sleep: { _ in }, now: { 0 })
+      sequence.run()
+      #expect(record.notes == ["one", "two", "three", "two", "three", "two", "three"])
+      #expect(console().contains("perseid: three failed: the cable is out\r\nperseid:   tried again in "))
+    }
+  }
+
+  @Test("restarts the machine when failure has lasted too long, and not before")
+  func restarts() throws {
+    let record = Record()
+    let steps = [BootStep("one", "first") { _ in throw StepFailure(what: "no", canRetry: true) }]
+    try withBoot { boot, console in
+      boot.commandLine = KernelCommandLine("perseid.restart=100")
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart at \(record.time.update { $0 })") },
+        sleep: { wait in record.time.update { $0 += wait } }, now: { record.time.update { $0 } })
+      sequence.run()
+      #expect(record.notes.count == 1)
+      #expect(record.time.update { $0 } > 60)
+      #expect(record.time.update { $0 } <= 100)
+      #expect(console().contains("the machine restarts now"))
+    }
+  }
+
+  @Test("shows a bar with figures")
+  func showsBar() {
+    #expect(
+      Console.bar("root", done: 50 << 20, total: 100 << 20, bytesPerSecond: 20 * 1_048_576)
+        == "perseid: root [###############...............]  50% of 100 MiB, 20 MiB/s   ")
+    #expect(Console.bar("root", done: 5, total: 0, bytesPerSecond: 0).contains("  0%"))
+  }
+
+  @Test("takes the card that booted, and every card where none is named")
+  func choosesCard() {
+    let cards = [
+      NetworkCard(name: "eth0", hardwareAddress: MACAddress("52:54:00:00:00:01")!),
+      NetworkCard(name: "eth1", hardwareAddress: MACAddress("52:54:00:00:00:02")!),
+    ]
+    #expect(CardChoice.candidates(wanted: MACAddress("52:54:00:00:00:02"), among: cards).map(\.name) == ["eth1"])
+    #expect(CardChoice.candidates(wanted: MACAddress("52:54:00:00:00:03"), among: cards).isEmpty)
+    #expect(CardChoice.candidates(wanted: nil, among: cards).count == 2)
+  }
+
+  @Test("says in figures where memory cannot hold the root")
+  func complainsOfMemory() {
+    let need = MemoryNeed(rootBytes: 300 << 20, entries: 10_000)
+    #expect(need.complaint(available: 1 << 30) == nil)
+    let text = need.complaint(available: 256 << 20)
+    #expect(text?.contains("needs 329 MiB") == true && text?.contains("256 MiB are free") == true)
+    #expect(MemoryNeed.available("MemTotal: 9 kB\nMemAvailable:    1024 kB\n") == 1 << 20)
+    #expect(need.limit(total: 0) > need.tree)
+  }
+}

@@ -1,0 +1,1 @@
+../StateClientTests/ScriptedServer.swift

@@ -1,0 +1,117 @@
+import DHCPClient
+import NetworkTypes
+import StateClient
+import StateProtocol
+import Testing
+
+@Suite("The lease keeper")
+struct LeaseKeeperTests {
+  /// Answers in place of a DHCP server and the kernel, and keeps what was asked.
+  final class Fake: Sendable {
+    struct State {
+      var log: [String] = []
+      var renewal: Result<AcquiredLease, DHCPClientError> = .failure(.noAnswer(interface: "eth0", what: "REQUEST", seconds: 10))
+      var acquisition: Result<AcquiredLease, DHCPClientError> = .failure(.noAnswer(interface: "eth0", what: "REQUEST", seconds: 10))
+      var isHeld = true
+    }
+
+    let state = Monitor(State())
+
+    var actions: LeaseKeeper.Actions {
+      .init(
+        renew: { lease in
+          try self.state.update { state in
+            state.log.append("renew")
+            return state.renewal
+          }.get()
+        },
+        acquire: { address in
+          try self.state.update { state in
+            state.log.append("acquire \(address)")
+            return state.acquisition
+          }.get()
+        },
+        isHeld: { _ in self.state.update { $0.isHeld } },
+        install: { lease in self.state.update { $0.log.append("install \(lease.address)") } },
+        save: { record in self.state.update { $0.log.append("save \(record.address)") } })
+    }
+
+    var log: [String] {
+      state.update { state in
+        defer { state.log = [] }
+        return state.log
+      }
+    }
+  }
+
+  func lease(_ host: UInt8 = 5, at obtained: Double = 100) -> AcquiredLease {
+    AcquiredLease(
+      LeaseRecord(
+        address: IPv4Address(10, 0, 0, host), prefixLength: 24, router: nil, serverIdentifier: IPv4Address(10, 0, 0, 1),
+        seconds: 60, obtainedAt: obtained))
+  }
+
+  @Test("asks at half of the time, and not before")
+  func renewsAtHalf() {
+    let fake = Fake()
+    fake.state.update { $0.renewal = .success(lease(at: 130)) }
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { _ in })
+    keeper.attend(at: 129)
+    #expect(fake.log.isEmpty)
+    #expect(keeper.dueAt == 130)
+    keeper.attend(at: 130)
+    #expect(fake.log == ["renew", "save 10.0.0.5"])
+    #expect(keeper.dueAt == 160)
+  }
+
+  @Test("asks again while nobody answers, and for another address once the lease is over")
+  func recoversAfterSilence() {
+    let fake = Fake()
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { _ in })
+    var now = 130.0
+    while now < 160 {
+      keeper.attend(at: now)
+      #expect(fake.log == ["renew"])
+      #expect(keeper.dueAt > now)
+      #expect(keeper.dueAt <= 160)
+      now = keeper.dueAt
+    }
+    keeper.attend(at: now)
+    #expect(fake.log == ["acquire 10.0.0.5"])
+    #expect(keeper.dueAt >= now + 1)
+    fake.state.update { $0.acquisition = .success(lease(9, at: 170)) }
+    keeper.attend(at: keeper.dueAt)
+    #expect(fake.log == ["acquire 10.0.0.5", "install 10.0.0.9", "save 10.0.0.9"])
+    #expect(keeper.lease.address == IPv4Address(10, 0, 0, 9))
+  }
+
+  @Test("keeps the address set where the same one is given again")
+  func keepsSameAddress() {
+    let fake = Fake()
+    fake.state.update {
+      $0.renewal = .failure(.refused(IPv4Address(10, 0, 0, 5), message: "not here"))
+      $0.acquisition = .success(lease(at: 131))
+    }
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { _ in })
+    keeper.attend(at: 130)
+    #expect(fake.log == ["renew", "acquire 10.0.0.5", "save 10.0.0.5"])
+  }
+
+  @Test("leaves the lease to the operating system where that has taken the address over")
+  func yieldsToSystem() {
+    let fake = Fake()
+    fake.state.update { $0.isHeld = false }
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { _ in })
+    keeper.attend(at: 130)
+    #expect(fake.log.isEmpty)
+    #expect(keeper.dueAt == .infinity)
+  }
+
+  @Test("never asks for more time where the lease has no end")
+  func infinite() {
+    var endless = lease()
+    endless.leaseSeconds = .max
+    let keeper = LeaseKeeper(endless, actions: Fake().actions, say: { _ in })
+    #expect(keeper.dueAt == .infinity)
+  }
+}

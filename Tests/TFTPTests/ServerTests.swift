@@ -1,0 +1,241 @@
+import Foundation
+import Logging
+import NetworkTypes
+import Testing
+
+@testable import TFTP
+
+/// The real server on loopback, and packets as real clients, broken clients and strangers send them.
+@Suite(.timeLimit(.minutes(2)))
+struct ServerTests {
+  private let small = pattern(1300)
+
+  @Test(arguments: [0, 1, 511, 512, 513, 100_000], [1, 16])
+  func aFileArrivesWithAllItsBytes(size: Int, window: Int) async throws {
+    let bytes = pattern(size)
+    try await withServer(["file": Content(parts: [.bytes(bytes)])]) { port, log in
+      let client = RawClient()
+      #expect(await client.read("file", options: window > 1 ? [("windowsize", "\(window)")] : [], from: port) == bytes)
+      let event = await log.first { $0.kind == .finished }
+      #expect(event?.bytes == size && event?.windowSize == window)
+      #expect(log.events.map(\.kind) == [.started, .finished])
+    }
+  }
+
+  @Test func partsFollowOneAnotherWithoutASeam() async throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "tftp-part-\(UUID().uuidString)").path
+    let (first, second, third) = (pattern(700), pattern(5001), pattern(3))
+    try Data(second).write(to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let content = Content(parts: [.bytes(first), .file(path: path, size: 5001), .bytes([]), .bytes(third)])
+    try await withServer(["file": content]) { port, _ in
+      for options in [[], [("windowsize", "8"), ("blksize", "100")], [("blksize", "1468")]] {
+        let client = RawClient()
+        #expect(await client.read("file", options: options, from: port) == first + second + third)
+      }
+    }
+  }
+
+  @Test func aFileThatIsGoneOrOfAnotherSizeIsAnErrorThatSaysSo() async throws {
+    let content = Content(parts: [.file(path: "/nonexistent/kernel", size: 10)])
+    let other = Content(parts: [.file(path: "/proc/self/exe", size: 10)])
+    try await withServer(["gone": content, "other": other]) { port, log in
+      let client = RawClient()
+      client.send(RawClient.request("gone"), to: port)
+      #expect(
+        await client.receive()?.packet
+          == .error(.undefined, text: "the server cannot read /nonexistent/kernel: No such file or directory"))
+      client.send(RawClient.request("other"), to: port)
+      #expect(
+        await client.receive()?.packet
+          == .error(.undefined, text: "the server cannot read /proc/self/exe: it is not a file of 10 bytes any more"))
+    }
+  }
+
+  @Test func anUnknownNameIsERROR1AndAnEvent() async throws {
+    try await withServer(refused: ["secret"]) { port, log in
+      let client = RawClient()
+      client.send(RawClient.request("nothing"), to: port)
+      #expect(await client.receive()?.packet == .error(.fileNotFound, text: "nothing is not here"))
+      client.send(RawClient.request("secret"), to: port)
+      #expect(await client.receive()?.packet == .error(.undefined, text: "127.0.0.1 may not have secret"))
+      client.send(RawClient.request("../../etc/passwd"), to: port)
+      #expect(await client.receive()?.packet == .error(.fileNotFound, text: "no such file"))
+      let event = await log.first { $0.name == "../../etc/passwd" }
+      #expect(event?.kind == .refused("no such file"))
+    }
+  }
+
+  @Test func aMangledNameFindsItsFileAndTheEventShowsWhatWasAsked() async throws {
+    try await withServer(["b/x/kernel": Content(parts: [.bytes(small)])]) { [small] port, log in
+      let client = RawClient()
+      #expect(await client.read("\\B\\X//Kernel", from: port) == small)
+      #expect(await log.first { $0.kind == .finished }?.name == "\\B\\X//Kernel")
+    }
+  }
+
+  @Test func anUploadIsERROR2AndSaysWhy() async throws {
+    try await withServer { port, log in
+      let client = RawClient()
+      client.send(Request(operation: .write, name: Array("core".utf8), mode: .octet).bytes, to: port)
+      #expect(
+        await client.receive()?.packet
+          == .error(.accessViolation, text: "this server takes no files: it only hands out what machines boot from"))
+      #expect(await log.first { $0.name == "core" } != nil)
+    }
+  }
+
+  @Test func aMalformedRequestIsERROR4() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { port, _ in
+      let client = RawClient()
+      client.send([0, 1] + Array("a\0octet".utf8), to: port)
+      #expect(await client.receive()?.packet == .error(.illegalOperation, text: "request ends without its NUL"))
+      client.send([0, 9, 1, 1], to: port)
+      #expect(await client.receive()?.packet == .error(.illegalOperation, text: "not a TFTP packet"))
+      client.send([0, 4, 0, 1], to: port)
+      #expect(await client.receive()?.packet == .error(.unknownTransfer, text: "this port takes requests only"))
+    }
+  }
+
+  @Test func anERRORIsNeverAnsweredSoThatNoTwoServersTalkForever() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { [small] port, _ in
+      let client = RawClient()
+      client.send(Packet.error(.unknownTransfer, text: "").bytes, to: port)
+      // The next answer is the one to the next packet.
+      #expect(await client.read("a", from: port) == small)
+    }
+  }
+
+  @Test func aStrangersPacketIsERROR5AndDoesNotDisturbTheTransfer() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
+      let client = RawClient()
+      let stranger = RawClient()
+      client.send(RawClient.request("a"), to: port)
+      let first = await client.receive()
+      let transferPort = first?.port ?? 0
+      #expect(transferPort != port && transferPort != 0)
+      stranger.send(Packet.acknowledgement(block: 1).bytes, to: transferPort)
+      #expect(await stranger.receive()?.packet == .error(.unknownTransfer, text: "this transfer is someone else's"))
+      for block in 1...3 as ClosedRange<UInt16> {
+        client.send(Packet.acknowledgement(block: block).bytes, to: transferPort)
+      }
+      #expect(await log.first { $0.kind == .finished } != nil)
+    }
+  }
+
+  @Test func tenCopiesOfARequestAreOneTransfer() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
+      let client = RawClient()
+      for _ in 0..<10 { client.send(RawClient.request("a"), to: port) }
+      let transferPort = await client.receive()?.port ?? 0
+      for block in 1...3 as ClosedRange<UInt16> {
+        client.send(Packet.acknowledgement(block: block).bytes, to: transferPort)
+      }
+      _ = await log.first { $0.kind == .finished }
+      client.send(RawClient.request("a"), to: port)
+      client.send(RawClient.request("b"), to: port)
+      _ = await log.first { $0.name == "b" }
+      #expect(log.events.filter { $0.kind == .started }.count == 1)
+    }
+  }
+
+  @Test func onlyClientsOfTheConfiguredNetworksHearAnything() async throws {
+    try await withServer(
+      ["a": Content(parts: [.bytes(small)])],
+      configuration: .loopback(subnet: "127.0.0.1/32")
+    ) { [small] port, log in
+      let outsider = RawClient(address: IPv4Address(127, 0, 0, 2))
+      for packet in [RawClient.request("a"), [0, 1, 0], [0, 9], Packet.acknowledgement(block: 1).bytes] {
+        outsider.send(packet, to: port)
+      }
+      // Packets to one port are read in their order: once this is answered, the others were too, if ever.
+      let client = RawClient()
+      #expect(await client.read("a", from: port) == small)
+      #expect(await outsider.receive(within: 0) == nil)
+      #expect(log.events.allSatisfy { $0.client == IPv4Address(127, 0, 0, 1) })
+    }
+  }
+
+  @Test func aProbeForTheSizeIsToldAsOne() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { [small] port, log in
+      let client = RawClient()
+      client.send(RawClient.request("a", options: [("tsize", "0"), ("blksize", "1468")]), to: port)
+      guard case (.optionAcknowledgement(let options)?, let transferPort)? = await client.receive() else {
+        Issue.record("an OACK was to come")
+        return
+      }
+      #expect(options.map { String(decoding: $0.value, as: UTF8.self) } == ["1300", "1468"])
+      client.send(Packet.error(.optionsRefused, text: "User aborted the transfer").bytes, to: transferPort)
+      #expect(await log.first { $0.kind == .probed } != nil)
+      #expect(await client.read("a", options: [("blksize", "1468")], from: port) == small)
+    }
+  }
+
+  @Test func netasciiTurnsEndsOfLines() async throws {
+    try await withServer(["a": Content(parts: [.bytes(Array("a\nb\n".utf8))])]) { port, _ in
+      let client = RawClient()
+      client.send(Request(operation: .read, name: [0x61], mode: .netascii).bytes, to: port)
+      #expect(await client.receive()?.packet == .data(block: 1, payload: Array("a\r\nb\r\n".utf8)))
+    }
+  }
+
+  @Test func allTransfersCanRunFromThePortOfRequests() async throws {
+    let bytes = pattern(50_000)
+    try await withServer(["a": Content(parts: [.bytes(bytes)])], configuration: .loopback(singlePort: true)) {
+      port, _ in
+      let client = RawClient()
+      client.send(RawClient.request("a"), to: port)
+      #expect(await client.receive()?.port == port)
+      let other = RawClient()
+      #expect(await other.read("a", options: [("windowsize", "8")], from: port) == bytes)
+    }
+  }
+
+  @Test func thousandsOfHalfOpenTransfersDoNotKeepAClientWaiting() async throws {
+    try await withServer(
+      ["a": Content(parts: [.bytes(small)])], configuration: .loopback(maximumTransfers: 200)
+    ) { [small] port, log in
+      for index in 0..<600 {
+        let silent = RawClient()
+        // A number of its own, should the system give a port out again.
+        silent.send(RawClient.request("a", options: [("tsize", "\(index)")]), to: port)
+        #expect(await silent.receive() != nil)
+      }
+      let client = RawClient()
+      let start = ContinuousClock.now
+      #expect(await client.read("a", from: port) == small)
+      #expect(start.duration(to: .now) < .seconds(2))
+    }
+  }
+
+  @Test func aServerThatStopsTellsItsClients() async throws {
+    let log = try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
+      let other = RawClient()
+      other.send(RawClient.request("a"), to: port)
+      _ = await other.receive()
+      return log
+    }
+    #expect(log.events.last?.kind == .failed("the server is stopping"))
+  }
+
+  @Test func aPortInUseIsNamedWithTheRemedy() async throws {
+    try await withServer { port, _ in
+      let error = #expect(throws: TFTPStartError.self) {
+        _ = try TFTPServer(
+          ServerConfiguration(port: port, subnets: []), source: MapSource(files: [:]), observer: EventLog(),
+          logger: Logger(label: "tftp.test"))
+      }
+      #expect(error?.description.contains("UDP port \(port)") == true)
+      #expect(error?.description.contains("another TFTP server has it") == true)
+    }
+  }
+
+  @Test func anAddressThatNobodyHasIsNamedWithTheRemedy() throws {
+    let error = #expect(throws: TFTPStartError.self) {
+      _ = try TFTPServer(
+        ServerConfiguration(address: IPv4Address(192, 0, 2, 1), port: 0, subnets: []), source: MapSource(files: [:]),
+        observer: EventLog(), logger: Logger(label: "tftp.test"))
+    }
+    #expect(error?.description.contains("of 192.0.2.1: no interface has this address") == true)
+  }
+}
