@@ -24,10 +24,14 @@ extension BootStep {
     BootStep("modules", "drivers of the network cards are loaded", run: { try CardModules.run($0) }),
     BootStep("link", "the card that booted is up and has a carrier", run: { try Link.run($0) }),
     BootStep("address", "the card has an address", retryFrom: "link", run: { try Address.run($0) }),
-    BootStep("report", "the appliance has answered state init with a plan", retryFrom: "report", run: { try Report.run($0) }),
+    BootStep("report", "the appliance has answered state init with a plan", run: { try Report.run($0) }),
     BootStep("devices", "drivers of everything else are loaded", run: { try OtherModules.run($0) }),
-    BootStep("plan", "the plan's steps are done, the root is filled", retryFrom: "report", run: { try FollowPlan.run($0) }),
-    BootStep("hand-over", "the root has its name, its client and the lease", retryFrom: "report", run: { try HandOver.run($0) }),
+    BootStep("plan", "the plan's steps are done, the root is filled", retryFrom: "report") {
+      try FollowPlan.run($0)
+    },
+    BootStep("hand-over", "the root has its name, its client and the lease", retryFrom: "report") {
+      try HandOver.run($0)
+    },
     BootStep("switch-root", "the node's own init runs", retryFrom: "report", run: { try SwitchRoot.run($0) }),
   ]
 

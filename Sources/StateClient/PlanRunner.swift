@@ -173,6 +173,7 @@ package struct PlanRunner<Host: PlanHost> {
   private func place(_ step: Step, content: String) throws {
     guard let path = step.path else { return }
     let root = RootedPath(host.destination)
-    try root.replace(path, with: try SmallFile.read(content, limit: Int(PlanCheck.contentLimit)), mode: step.mode ?? 0o644)
+    let bytes = try SmallFile.read(content, limit: Int(PlanCheck.contentLimit))
+    try root.replace(path, with: bytes, mode: step.mode ?? 0o644)
   }
 }

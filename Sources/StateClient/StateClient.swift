@@ -92,7 +92,8 @@ package struct StateClient: ~Copyable {
     _ statuses: Set<Int>, of response: HTTPResponse, request: String
   ) throws(HTTPError) {
     guard !statuses.contains(response.head.status) else { return }
-    let words = String(decoding: response.body.prefix(200), as: UTF8.self).split(whereSeparator: \.isNewline).first ?? ""
+    let text = String(decoding: response.body.prefix(200), as: UTF8.self)
+    let words = text.split(whereSeparator: \.isNewline).first ?? ""
     throw HTTPError(
       .status(response.head.status), request: request, expected: "status \(statuses.min() ?? 200)",
       came: "status \(response.head.status)\(words.isEmpty ? "" : ", '\(words)'")")

@@ -88,7 +88,8 @@ private struct Examination {
       case EADDRINUSE:
         return Finding(
           check: name, ok: false,
-          detail: "another program has it: `ss -l\(isUDP ? "u" : "t")np 'sport = :\(port)'` names it. Stop that, or set \(key).")
+          detail: "another program has it: `ss -l\(isUDP ? "u" : "t")np 'sport = :\(port)'` names it. "
+            + "Stop that, or set \(key).")
       case EACCES:
         return Finding(
           check: name, ok: false, detail: "not permitted: run as root, or with CAP_NET_BIND_SERVICE and CAP_NET_RAW.")

@@ -25,8 +25,10 @@ struct Watch: AsyncParsableCommand {
       let request = AdminRequest(.get, ["watch"], query: AdminRequest.nodes(node.map { [$0] } ?? []))
       var lines = EventLines()
       let view = TimelineView(start: .now, width: terminalWidth(), showsNames: node == nil)
-      if !output.json { try show(view.heading) }
+      var isHeaded = output.json
       try await access.connection.stream(request) { piece in
+        if !isHeaded { try show(view.heading) }
+        isHeaded = true
         for json in try lines.take(piece) {
           if output.json {
             try show(String(decoding: json, as: UTF8.self) + "\n")

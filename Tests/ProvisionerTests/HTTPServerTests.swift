@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import NetworkTypes
 import Synchronization
 import TFTP
@@ -345,10 +344,10 @@ struct HTTPServerTests {
   @Test("names the port and the remedy where the port is in use")
   func portInUse() async throws {
     let first = NodeHTTPServer(
-      api: RecordingAPI(.text(200, "")), address: IPv4Address(127, 0, 0, 1), port: 0, logger: quiet)
+      api: RecordingAPI(.text(200, "")), address: IPv4Address(127, 0, 0, 1), port: 0, logger: silent)
     let port = try await first.start()
     let second = NodeHTTPServer(
-      api: RecordingAPI(.text(200, "")), address: IPv4Address(127, 0, 0, 1), port: port, logger: quiet)
+      api: RecordingAPI(.text(200, "")), address: IPv4Address(127, 0, 0, 1), port: port, logger: silent)
     let error = await #expect(throws: NodeHTTPServer.StartError.self) { try await second.start() }
     #expect(error?.description.contains("127.0.0.1, port \(port)") == true)
     #expect(error?.description.contains("provisioner.port") == true)

@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import NetworkTypes
 import ServiceLifecycle
 import Synchronization
@@ -7,9 +6,6 @@ import TFTP
 import Testing
 
 @testable import Provisioner
-
-/// A logger that says nothing.
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Answers every request alike, and remembers the requests.
 final class RecordingAPI: NodeAPI {
@@ -36,9 +32,9 @@ final class RecordingAPI: NodeAPI {
 func withServer(
   _ api: any NodeAPI, _ limits: NodeHTTPServer.Limits = .init(), body: (Int) async throws -> Void
 ) async throws {
-  let server = NodeHTTPServer(api: api, address: IPv4Address(127, 0, 0, 1), port: 0, limits: limits, logger: quiet)
+  let server = NodeHTTPServer(api: api, address: IPv4Address(127, 0, 0, 1), port: 0, limits: limits, logger: silent)
   let port = try await server.start()
-  let services = ServiceGroup(services: [server], logger: quiet)
+  let services = ServiceGroup(services: [server], logger: silent)
   try await withThrowingTaskGroup { tasks in
     tasks.addTask { try await services.run() }
     let result: Result<Void, any Error>

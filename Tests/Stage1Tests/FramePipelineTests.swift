@@ -37,7 +37,9 @@ struct FramePipelineTests {
     /// What a right server answers.
     func part(_ request: String) -> (bytes: ArraySlice<UInt8>, fields: [String], status: Int) {
       guard let range = request.firstRange(of: "Range: bytes=") else { return (bytes[...], [], 200) }
-      let ends = request[range.upperBound...].prefix { $0.isNumber || $0 == "-" }.split(separator: "-").compactMap { Int($0) }
+      let ends = request[range.upperBound...].prefix { $0.isNumber || $0 == "-" }.split(separator: "-").compactMap {
+        Int($0)
+      }
       return (bytes[ends[0]...ends[1]], ["Content-Range: bytes \(ends[0])-\(ends[1])/\(bytes.count)"], 206)
     }
   }
@@ -179,7 +181,8 @@ struct FramePipelineTests {
   func unpacksTree() throws {
     let place = try Workplace()
     try place.shell(
-      "mkdir in; for i in $(seq 1 50); do mkdir in/d$i; head -c 30000 /dev/urandom > in/d$i/f; done; tar --format=posix -C in -cf t.tar .")
+      "mkdir in; for i in $(seq 1 50); do mkdir in/d$i; head -c 30000 /dev/urandom > in/d$i/f; done; tar --format=posix -C in -cf t.tar ."
+    )
     let tar = try SmallFile.read("\(place.path)/t.tar", limit: 64 << 20)
     var blob = try Blob(frames: 0, frameBytes: 0)
     let compressor = try ZstdCompressor(level: 1)

@@ -102,7 +102,8 @@ struct HTTPConnectionTests {
       "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
       "HTTP/1.1 200 OK\r\nA: " + String(repeating: "a", count: 20000) + "\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc8\r\n" + String(repeating: "a", count: 200) + "\r\n0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc8\r\n" + String(repeating: "a", count: 200)
+        + "\r\n0\r\n\r\n",
     ])
   func refusesMalformed(text: String) throws {
     let server = try ScriptedServer { _, _ in .sendAndClose(Array(text.utf8)) }

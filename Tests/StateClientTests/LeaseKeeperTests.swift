@@ -6,12 +6,14 @@ import Testing
 
 @Suite("The lease keeper")
 struct LeaseKeeperTests {
+  static let silence = DHCPClientError.noAnswer(interface: "eth0", what: "REQUEST", seconds: 10)
+
   /// Answers in place of a DHCP server and the kernel, and keeps what was asked.
   final class Fake: Sendable {
     struct State {
       var log: [String] = []
-      var renewal: Result<AcquiredLease, DHCPClientError> = .failure(.noAnswer(interface: "eth0", what: "REQUEST", seconds: 10))
-      var acquisition: Result<AcquiredLease, DHCPClientError> = .failure(.noAnswer(interface: "eth0", what: "REQUEST", seconds: 10))
+      var renewal = Result<AcquiredLease, DHCPClientError>.failure(silence)
+      var acquisition = Result<AcquiredLease, DHCPClientError>.failure(silence)
       var isHeld = true
     }
 

@@ -110,7 +110,8 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
     state = .receiving(head, body: [])
     setDeadline(limits.requestSeconds, context)
     guard [.GET, .HEAD, .POST].contains(head.method) else {
-      return reject(405, "Only GET, HEAD and POST are answered here.\n", context, fields: [("Allow", "GET, HEAD, POST")])
+      return reject(
+        405, "Only GET, HEAD and POST are answered here.\n", context, fields: [("Allow", "GET, HEAD, POST")])
     }
     guard head.uri.utf8.count <= RequestTarget.sizeLimit else {
       return reject(414, "The path is longer than \(RequestTarget.sizeLimit) bytes.\n", context)

@@ -147,7 +147,8 @@ package final class NodeHTTPServer: Service {
 
   private func answer(_ request: CollectedRequest, on connection: NodeConnection) async -> PreparedResponse {
     let response: NodeResponse
-    if let target = RequestTarget(request.head.uri), let method = NodeRequest.Method(rawValue: request.head.method.rawValue)
+    if let target = RequestTarget(request.head.uri),
+      let method = NodeRequest.Method(rawValue: request.head.method.rawValue)
     {
       response = await api.respond(
         to: NodeRequest(

@@ -105,11 +105,10 @@ package enum NodeClientInstall {
     unlink(place)
     let input = try OpenFile(program, flags: O_RDONLY)
     let output = try OpenFile(place, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o755)
-    var buffer = [UInt8](repeating: 0, count: 256 << 10)
-    while true {
-      let count = try check("read \(program)") { read(input.descriptor, &buffer, buffer.count) }
-      if count == 0 { break }
-      try output.write(buffer, count: count, to: place)
+    // From page to page in the kernel: the program is some 20 MB.
+    var copied = 1
+    while copied > 0 {
+      copied = try check("copy \(program) to \(place)") { sendfile(output.descriptor, input.descriptor, nil, 64 << 20) }
     }
     try check("set the mode of \(place)") { fchmod(output.descriptor, 0o755) }
   }

@@ -10,7 +10,8 @@ enum SwitchRoot {
     let root = RootedPath(boot.newRoot)
     guard candidates.contains(where: { root.exists($0) }) else {
       throw StepFailure(
-        what: "the root has no init: none of \(candidates.joined(separator: ", ")); was the capsule made of a whole tree?",
+        what: "the root has no init: none of \(candidates.joined(separator: ", ")) is there; "
+          + "was the capsule made of a whole tree?",
         canRetry: true)
     }
     if boot.commandLine.wantsShell { Shell.run(boot, because: "before switching root") }

@@ -42,7 +42,8 @@ package enum AliasPattern {
       return place + 1
     case UInt8(ascii: "["):
       var index = place + 1
-      let isNegated = index < pattern.count && (pattern[index] == UInt8(ascii: "!") || pattern[index] == UInt8(ascii: "^"))
+      let isNegated =
+        index < pattern.count && (pattern[index] == UInt8(ascii: "!") || pattern[index] == UInt8(ascii: "^"))
       if isNegated { index += 1 }
       var isIn = false
       var isFirst = true

@@ -1,5 +1,5 @@
-import CapsuleFormat
 import CLinux
+import CapsuleFormat
 import Glibc
 package import StateClient
 package import StateProtocol
@@ -17,7 +17,8 @@ package enum RamRoot: RootMode {
     let started = Clock.now
     let pipeline = FramePipeline(server: client.server, blob: root.blob, index: index)
     var previous = (done: Int64(0), at: started)
-    try pipeline.run(makeConsumer: { [path = boot.newRoot] in try TreeConsumer(path) }) { progress in
+    let path = boot.newRoot
+    func watch(_ progress: FramePipeline.Progress) {
       for note in progress.notes {
         boot.say(note)
         boot.report(
@@ -35,6 +36,7 @@ package enum RamRoot: RootMode {
           step: step.name, outcome: .progress, completedBytes: progress.done, totalBytes: progress.total),
         through: &client)
     }
+    try pipeline.run(makeConsumer: { try TreeConsumer(path) }, watch: watch)
     let seconds = Clock.now - started
     boot.console.progress(
       label, done: root.bytes, total: root.bytes, bytesPerSecond: Double(root.bytes) / max(seconds, 0.001),

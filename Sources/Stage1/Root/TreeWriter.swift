@@ -71,7 +71,8 @@ package final class TreeWriter: TarSink {
     while done < bytes.count {
       done += try check("write \(file.entry.path)") {
         pwrite(
-          file.descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(clamping: offset) + off_t(done))
+          file.descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done,
+          off_t(clamping: offset) + off_t(done))
       }
     }
     current?.end = offset + UInt64(bytes.count)

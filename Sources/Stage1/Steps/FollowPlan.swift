@@ -39,7 +39,8 @@ struct Stage1Host: PlanHost {
   func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws {
     guard let mode = RootModes.mode(named: root.mode) else {
       throw StepFailure(
-        what: "the plan wants the root mode '\(root.mode)'; this stage 1 has \(RootModes.names.joined(separator: ", "))",
+        what: "the plan wants the root mode '\(root.mode)'; this stage 1 has "
+          + RootModes.names.joined(separator: ", "),
         canRetry: false)
     }
     try mode.fill(step, root, boot: boot, through: &client)

@@ -14,17 +14,18 @@ enum Mounts {
   }
 
   static func run(_ boot: Boot) throws {
-    let quiet = clinux_mount_flag_nosuid() | clinux_mount_flag_nodev() | clinux_mount_flag_noexec()
+    let noSetUser = clinux_mount_flag_nosuid()
+    let quiet = noSetUser | clinux_mount_flag_nodev() | clinux_mount_flag_noexec()
     let mounts = [
       Mount(source: "proc", target: "/proc", type: "proc", flags: quiet, options: ""),
       Mount(source: "sysfs", target: "/sys", type: "sysfs", flags: quiet, options: ""),
-      Mount(source: "devtmpfs", target: "/dev", type: "devtmpfs", flags: clinux_mount_flag_nosuid(), options: "mode=0755"),
-      Mount(source: "devpts", target: "/dev/pts", type: "devpts", flags: clinux_mount_flag_nosuid(), options: "mode=0620,gid=5"),
+      Mount(source: "devtmpfs", target: "/dev", type: "devtmpfs", flags: noSetUser, options: "mode=0755"),
+      Mount(source: "devpts", target: "/dev/pts", type: "devpts", flags: noSetUser, options: "mode=0620,gid=5"),
       Mount(
-        source: "tmpfs", target: "/run", type: "tmpfs", flags: clinux_mount_flag_nosuid() | clinux_mount_flag_nodev(),
+        source: "tmpfs", target: "/run", type: "tmpfs", flags: noSetUser | clinux_mount_flag_nodev(),
         options: "mode=0755,size=25%"),
       Mount(
-        source: "tmpfs", target: "/tmp", type: "tmpfs", flags: clinux_mount_flag_nosuid() | clinux_mount_flag_nodev(),
+        source: "tmpfs", target: "/tmp", type: "tmpfs", flags: noSetUser | clinux_mount_flag_nodev(),
         options: "mode=1777"),
     ]
     for one in mounts {
@@ -39,6 +40,7 @@ enum Mounts {
     boot.commandLine = KernelCommandLine(SmallFile.text("/proc/cmdline") ?? "")
     boot.console.close()
     boot.console = .open()
-    boot.say("stage 1, \(MachineFacts.read(generation: nil).kernelRelease), boot \(boot.commandLine.boot ?? "without a name")")
+    let release = MachineFacts.read(generation: nil).kernelRelease
+    boot.say("stage 1, \(release), boot \(boot.commandLine.boot ?? "without a name")")
   }
 }

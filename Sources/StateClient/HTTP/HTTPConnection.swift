@@ -83,7 +83,7 @@ package struct HTTPConnection: ~Copyable {
     let wasKept = stream != nil
     do {
       return try exchange(request)
-    } catch where wasKept && error.kind == .closed {
+    } catch  where wasKept && error.kind == .closed {
       return try exchange(request)
     }
   }
@@ -319,7 +319,8 @@ package struct HTTPConnection: ~Copyable {
       text.utf8.first != UInt8(ascii: "+"), let size = Int64(text, radix: 16)
     else {
       throw HTTPError(
-        .malformed, request: asked, expected: "a chunk's size", came: "'\(String(decoding: line.prefix(40), as: UTF8.self))'")
+        .malformed, request: asked, expected: "a chunk's size",
+        came: "'\(String(decoding: line.prefix(40), as: UTF8.self))'")
     }
     return size
   }

@@ -22,10 +22,16 @@ struct Access {
       do {
         let appliance = try await Appliance.open(configuration, purpose: "perseid, one command", logger: logger)
         let result: Result<Value, any Error>
-        do { result = .success(try await body(Access(connection: LocalAdmin(appliance)))) } catch { result = .failure(error) }
+        do {
+          result = .success(try await body(Access(connection: LocalAdmin(appliance))))
+        } catch {
+          result = .failure(error)
+        }
         try await appliance.close()
         return try result.get()
-      } catch let error as ApplianceError where error.code == .busy && ContinuousClock.now - start < .seconds(patience) {
+      } catch let error as ApplianceError where error.code == .busy {
+        // An appliance that starts, or stops, or another verb: each is over soon.
+        guard ContinuousClock.now - start < .seconds(patience) else { throw error }
         try await Task.sleep(for: .milliseconds(100))
       }
     }

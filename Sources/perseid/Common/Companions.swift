@@ -25,7 +25,8 @@ enum Companions {
   static func busybox() throws -> String {
     guard access(busyboxPath, R_OK) == 0 else {
       throw ApplianceError(
-        .failed, "\(busyboxPath) is not there. It comes with the package busybox-static: apt-get install busybox-static.")
+        .failed,
+        "\(busyboxPath) is not there. It comes with the package busybox-static: apt-get install busybox-static.")
     }
     return busyboxPath
   }

@@ -22,7 +22,8 @@ struct NodeTimeline: ShowingVerb {
 
   func text(_ events: [TimelineEvent]) -> String {
     guard let first = events.first else { return "\(node) has not booted yet.\n" }
-    let title = [node, events.lazy.compactMap(\.boot).first.map { "boot \($0)" }, first.mac?.description, "from \(first.at)"]
+    let boot = events.lazy.compactMap(\.boot).first.map { "boot \($0)" }
+    let title = [node, boot, first.mac?.description, "from \(first.at)"]
     let view = TimelineView(start: first.at, events: events, width: terminalWidth())
     return title.compactMap { $0 }.joined(separator: ", ") + "\n\n" + view.heading
       + events.map(view.line).joined() + "\n" + BootStages(events).text

@@ -61,7 +61,8 @@ struct Serve: AsyncParsableCommand {
 
     // The model comes first and so stops last: what the servers say on their way out is still written.
     let services: [any Service] = [appliance, tftp, http, admin] + dhcp
-    var group = ServiceGroupConfiguration(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    var group = ServiceGroupConfiguration(
+      services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     group.maximumGracefulShutdownDuration = .seconds(10)
     group.maximumCancellationDuration = .seconds(5)
     try await ServiceGroup(configuration: group).run()
@@ -72,7 +73,10 @@ struct Serve: AsyncParsableCommand {
     let vnfs = appliance.configuration.defaults.vnfs
     if appliance.registry.read({ $0.capsules[vnfs] == nil }) {
       logger.warning(
-        "The default capsule \(vnfs) does not exist yet: machines will wait and ask again. Make it: perseid vnfs import SOURCE --name \(vnfs)")
+        """
+        The default capsule \(vnfs) does not exist yet: machines will wait and ask again. \
+        Make it: perseid vnfs import SOURCE --name \(vnfs)
+        """)
     }
   }
 

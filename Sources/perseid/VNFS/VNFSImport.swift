@@ -45,9 +45,11 @@ struct VNFSImport: AsyncParsableCommand {
     var sheet = Sheet()
     sheet.add("capsule", "\(view.name), generation \(view.generation)")
     sheet.add("system", capsule.config.operatingSystem)
-    sheet.add("kernel", "\(capsule.config.kernelRelease), \(capsule.config.architecture), \(Quantity.bytes(capsule.kernel.size))")
+    let config = capsule.config
+    sheet.add("kernel", "\(config.kernelRelease), \(config.architecture), \(Quantity.bytes(capsule.kernel.size))")
     sheet.add(
-      "root", "\(capsule.config.rootEntries) entries, \(Quantity.bytes(capsule.config.rootBytes)), "
+      "root",
+      "\(config.rootEntries) entries, \(Quantity.bytes(config.rootBytes)), "
         + "\(Quantity.bytes(capsule.rootFileSystem.size)) compressed")
     sheet.add(
       "initramfs", "\(Quantity.bytes(capsule.initramfs.size)), and \(Quantity.bytes(capsule.stage1.size)) of stage 1")

@@ -22,7 +22,8 @@ package struct LocalAdmin: AdminConnection {
 
   /// Nothing happens in an appliance that does not run: there is nothing to follow.
   package func stream(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws {
-    throw ApplianceError(.refused, "No appliance runs on this state directory, so there is nothing to watch. Start it first.")
+    throw ApplianceError(
+      .refused, "No appliance runs on this state directory, so there is nothing to watch. Start it first.")
   }
 
   private func response(to request: AdminRequest) async throws -> Response {
