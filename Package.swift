@@ -103,8 +103,10 @@ let package = Package(
       linkerSettings: [
         // A static executable: in the initramfs there is no dynamic linker and no library. The
         // package manager links what FoundationEssentials itself needs only for dynamic executables.
+        // lld: the default linker warns of what glibc's static library itself refers to.
         .unsafeFlags([
-          "-static-executable", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
+          "-static-executable", "-use-ld=lld", "-l_FoundationCollections", "-l_FoundationCShims",
+          "-lswiftSynchronization",
           "-Xlinker", "--gc-sections", "-Xlinker", "-s",
         ])
       ]),

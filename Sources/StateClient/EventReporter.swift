@@ -23,8 +23,10 @@ package struct EventReporter {
   package mutating func add(_ event: StepEvent) {
     var event = event
     if let detail = event.detail { event.detail = Self.last(StepEvent.outputLimit, of: detail) }
-    // Of a step's progress only the newest counts.
-    if event.outcome == .progress { pending.removeAll { $0.step == event.step && $0.outcome == .progress } }
+    // Of a step's progress only the newest counts, unless something is said with it.
+    if event.outcome == .progress {
+      pending.removeAll { $0.step == event.step && $0.outcome == .progress && $0.detail == nil }
+    }
     pending.append(event)
     if pending.count > Self.capacity {
       pending.remove(at: pending.firstIndex { $0.outcome == .progress } ?? 0)

@@ -1,4 +1,3 @@
-import Foundation
 import Lab
 
 /// What busybox's udhcpc was given on a host's `eth0`.
@@ -12,20 +11,23 @@ struct DHCPAnswer {
 
   /// - Parameter options: More of udhcpc's, such as `-V PXEClient`.
   init(_ host: NetworkNamespace, _ options: String...) async throws {
-    let script = try ScratchDirectory.make()
-    defer { ScratchDirectory.remove(script) }
-    let path = script + "/answer"
-    try "#!/bin/sh\n[ \"$1\" != bound ] || env\n".write(toFile: path, atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+    let directory = try ScratchDirectory.make()
+    defer { ScratchDirectory.remove(directory) }
+    let path = directory + "/answer"
+    // Written by a child: were it open for writing here while another test starts a process, that process
+    // would hold it open for a moment too, and it could not be executed (ETXTBSY).
+    try await Command("sh", "-c", "cat > \"$0\" && chmod 755 \"$0\"", path)
+      .run(input: "#!/bin/sh\n[ \"$1\" != bound ] || env\n").check()
     let command = Command(
       ["busybox", "udhcpc", "-f", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "2", "-s", path] + options,
       namespace: host)
-    let output = try await command.run(timeout: .seconds(30)).check().output
+    let result = try await command.run(timeout: .seconds(30)).check()
     var variables: [String: String] = [:]
-    for line in output.split(separator: "\n") {
+    for line in result.output.split(separator: "\n") {
       let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       if parts.count == 2 { variables[String(parts[0])] = String(parts[1]) }
     }
+    guard variables["ip"] != nil else { throw LabError("udhcpc bound no address: \(result.errors)") }
     self.variables = variables
   }
 

@@ -37,6 +37,7 @@ final class DrainedPipe: Sendable {
     if await finished.value(within: timeout) == nil {
       var byte: UInt8 = 0
       _ = write(stop.write, &byte, 1)
+      _ = await finished.value(within: timeout)
     }
   }
 

@@ -15,33 +15,32 @@ package struct ModuleIndex: Sendable {
   /// - Parameters: The files' contents; an absent one is empty.
   package init(dependencies: [UInt8], aliases: [UInt8], builtIn: [UInt8], softDependencies: [UInt8]) {
     for line in Self.lines(dependencies) {
-      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2 else { continue }
-      let name = ModuleName(path: parts[0])
-      files[name] = String(parts[0])
-      needs[name] = parts[1].split(separator: " ").map { ModuleName(path: $0) }
+      guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+      let name = ModuleName(path: line[..<colon])
+      files[name] = String(decoding: line[..<colon], as: UTF8.self)
+      needs[name] = line[(colon + 1)...].split(separator: UInt8(ascii: " ")).map { ModuleName(path: $0) }
     }
     for line in Self.lines(builtIn) { self.builtIn.insert(ModuleName(path: line)) }
     for line in Self.lines(softDependencies) { readSoftDependency(line) }
     readAliases(aliases)
   }
 
-  private static func lines(_ bytes: [UInt8]) -> [Substring] {
-    String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).filter { !$0.hasPrefix("#") }
+  private static func lines(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+    bytes.split(separator: 0x0A).filter { $0.first != UInt8(ascii: "#") }
   }
 
   /// `softdep NAME pre: A B post: C`
-  private mutating func readSoftDependency(_ line: Substring) {
-    let words = line.split(separator: " ")
+  private mutating func readSoftDependency(_ line: ArraySlice<UInt8>) {
+    let words = line.split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }
     guard words.count > 2, words[0] == "softdep" else { return }
-    let name = ModuleName(String(words[1]))
+    let name = ModuleName(words[1])
     var isAfter = false
     for word in words.dropFirst(2) {
       switch word {
       case "pre:": isAfter = false
       case "post:": isAfter = true
       default:
-        let other = ModuleName(String(word))
+        let other = ModuleName(word)
         if isAfter { after[name, default: []].append(other) } else { before[name, default: []].append(other) }
       }
     }
@@ -52,11 +51,11 @@ package struct ModuleIndex: Sendable {
     for line in bytes.split(separator: 0x0A) {
       let words = line.split(separator: 0x20, maxSplits: 2)
       guard words.count == 3, words[0].elementsEqual("alias".utf8) else { continue }
-      let module = ModuleName(String(decoding: words[2], as: UTF8.self))
+      let module = ModuleName(bytes: words[2])
       if let colon = words[1].firstIndex(of: UInt8(ascii: ":")) {
         aliases[words[1][..<colon], default: []].append((words[1], module))
       } else {
-        plainAliases[ModuleName(String(decoding: words[1], as: UTF8.self)), default: []].append(module)
+        plainAliases[ModuleName(bytes: words[1]), default: []].append(module)
       }
     }
   }

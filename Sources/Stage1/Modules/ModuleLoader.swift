@@ -92,8 +92,12 @@ package struct ModuleLoader {
 
 /// The devices that the kernel knows, by their modaliases.
 package enum Devices {
-  package static func modaliases(in directory: String = "/sys/bus") -> [String] {
-    SmallFile.names(in: directory).flatMap { bus in
+  /// The buses that a network card of the first search can be on.
+  package static let cardBuses = ["pci", "virtio", "vmbus", "xen"]
+
+  /// - Parameter buses: Every bus where none is named.
+  package static func modaliases(of buses: [String]? = nil, in directory: String = "/sys/bus") -> [String] {
+    (buses ?? SmallFile.names(in: directory)).flatMap { bus in
       SmallFile.names(in: "\(directory)/\(bus)/devices").compactMap { device in
         SmallFile.text("\(directory)/\(bus)/devices/\(device)/modalias").flatMap { $0.isEmpty ? nil : $0 }
       }

@@ -3,27 +3,19 @@ package struct ModuleName: Hashable, Sendable, Comparable, CustomStringConvertib
   package let description: String
 
   package init(_ text: String) {
-    description = String(text.map { $0 == "-" ? "_" : $0 })
+    self.init(bytes: text.utf8)
   }
 
-  /// The name in a file's path: `kernel/drivers/net/e1000e/e1000e.ko`.
-  package init(path: some StringProtocol) {
-    let file = String(path.split(separator: Character("/")).last ?? "")
-    let end = file.range(ofSuffixFrom: ".ko") ?? file.endIndex
-    self.init(String(file[..<end]))
+  /// The name in a file's path: `kernel/drivers/net/e1000e/e1000e.ko`, `.ko.xz` and the like too.
+  package init(path: some BidirectionalCollection<UInt8>) {
+    let file = path[(path.lastIndex(of: UInt8(ascii: "/")).map { path.index(after: $0) } ?? path.startIndex)...]
+    self.init(bytes: file.prefix { $0 != UInt8(ascii: ".") })
+  }
+
+  /// Bytes, not characters: there are thousands of names to read before the first packet.
+  package init(bytes: some Collection<UInt8>) {
+    description = String(decoding: bytes.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "_") : $0 }, as: UTF8.self)
   }
 
   package static func < (left: ModuleName, right: ModuleName) -> Bool { left.description < right.description }
-}
-
-extension String {
-  /// Where `.ko`, `.ko.xz` and the like begin.
-  fileprivate func range(ofSuffixFrom mark: String) -> String.Index? {
-    var index = endIndex
-    while index > startIndex {
-      index = self.index(before: index)
-      if self[index...].hasPrefix(mark) { return index }
-    }
-    return nil
-  }
 }

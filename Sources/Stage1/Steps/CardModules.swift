@@ -6,11 +6,11 @@ import StateProtocol
 enum CardModules {
   static func run(_ boot: Boot) throws {
     let release = MachineFacts.read(generation: nil).kernelRelease
+    let started = Clock.now
     var loader = boot.modules ?? ModuleLoader(release: release, commandLine: boot.commandLine)
-    // Not a device's driver: what the DHCP client's packet sockets need.
-    loader.load(named: "af_packet")
+    boot.debug("what depmod wrote is read in \(Int((Clock.now - started) * 1000)) ms")
     loader.coldplug {
-      Devices.modaliases().filter { Devices.isNetworkCard($0) || Devices.isVirtioBus($0) }
+      Devices.modaliases(of: Devices.cardBuses).filter { Devices.isNetworkCard($0) || Devices.isVirtioBus($0) }
     }
     if NetworkCard.all().isEmpty { loader.coldplug { Devices.modaliases() } }
     boot.modules = loader

@@ -48,7 +48,7 @@ package enum SmallFile {
   package static func read(_ path: String, limit: Int = 1 << 20) throws(SystemError) -> [UInt8] {
     let file = try OpenFile(path, flags: O_RDONLY)
     var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: min(limit + 1, 64 << 10))
+    var chunk = [UInt8](repeating: 0, count: min(limit + 1, 8 << 10))
     while true {
       let count = try check("read \(path)") { Glibc.read(file.descriptor, &chunk, chunk.count) }
       if count == 0 { return bytes }

@@ -1,0 +1,151 @@
+import CapsuleFormat
+import Glibc
+import StateClient
+import StateProtocol
+import Testing
+
+@Suite("The plan runner")
+struct PlanRunnerTests {
+  /// Stage 1 and the running node are both like this, with a root of their own.
+  final class Host: PlanHost {
+    let destination: String
+    let workDirectory: String
+    let retrySeconds = 0.01
+    var events: [StepEvent] = []
+    var lines: [String] = []
+    var rootsFilled = 0
+
+    init() {
+      let base = "/tmp/perseid-plan-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+      destination = base + "/root"
+      workDirectory = base + "/work"
+      try? SmallFile.makeDirectories(destination)
+    }
+
+    deinit {
+      _ = try? ScriptRunner().run("/bin/rm", arguments: ["-rf", workDirectory, destination], environment: [:])
+    }
+
+    func say(_ line: String) { lines.append(line) }
+    func echo(_ bytes: UnsafeRawBufferPointer) {}
+    func report(_ event: StepEvent, through client: inout StateClient) { events.append(event) }
+    func reap() {}
+    func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws {
+      rootsFilled += 1
+      try SmallFile.makeDirectories(destination + "/etc")
+    }
+
+    var outcomes: [String] { events.map { "\($0.step) \($0.outcome)" } }
+  }
+
+  /// A plan of steps and the content that a server has for them.
+  struct Fixture {
+    var plan = Plan(state: "init", boot: nil, nodeName: "n0001", environment: ["NODENAME": "n0001"], steps: [])
+    var contents: [String: [UInt8]] = [:]
+
+    mutating func add(
+      _ name: String, _ text: String, kind: Step.Kind = .script, onFailure: Step.FailurePolicy = .stop,
+      path: String? = nil, mode: UInt32? = nil, root: Step.Root? = nil
+    ) {
+      let bytes = Array(text.utf8)
+      let digest = Digest.ofContent(bytes)
+      contents[digest.hexadecimal] = bytes
+      plan.steps.append(
+        Step(
+          name: name, kind: kind, level: "all", length: Int64(bytes.count), digest: digest, onFailure: onFailure,
+          path: path, mode: mode, root: root))
+    }
+
+    func follow(_ host: Host) throws {
+      let contents = contents
+      let server = try ScriptedServer { request, _ in
+        let name = request.split(separator: " ")[1].split(separator: "/").last.map(String.init) ?? ""
+        return .send(contents[name].map { answer(200, $0) } ?? answer(404))
+      }
+      try server.serving {
+        var client = StateClient(server: server.endpoint)
+        var runner = PlanRunner(host: host)
+        try runner.follow(plan, through: &client)
+      }
+    }
+  }
+
+  @Test("does the steps in order, with the plan's environment and DESTDIR")
+  func runsInOrder() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-a", "#!/bin/sh\necho $NODENAME $STATE ${0##*/} > $DESTDIR/a\n")
+    fixture.add("20-b", "#!/bin/sh\ncat $DESTDIR/a\n")
+    try fixture.follow(host)
+    #expect(host.outcomes == ["10-a started", "10-a done", "20-b started", "20-b done"])
+    #expect(host.events.last?.detail == "n0001 init 10-a\n")
+    #expect(host.events.last?.exitCode == 0)
+  }
+
+  @Test("runs nothing where any content is missing or is not as promised")
+  func verifiesBeforeRunning() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-a", "#!/bin/sh\ntouch $DESTDIR/ran\n")
+    fixture.add("20-b", "#!/bin/sh\n:\n")
+    fixture.contents[fixture.plan.steps[1].digest.hexadecimal] = Array("#!/bin/sh\nx\n".utf8)
+    let failure = #expect(throws: PlanFailure.self) { try fixture.follow(host) }
+    #expect(failure?.step == "20-b")
+    #expect(!SmallFile.exists(host.destination + "/ran"))
+    #expect(host.outcomes == ["20-b failed"])
+  }
+
+  @Test("goes on, tries again or stops as the step's policy says")
+  func obeysPolicy() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-goes-on", "#!/bin/sh\nexit 5\n", onFailure: .goOn)
+    let second = "#!/bin/sh\n[ -e $DESTDIR/second ] || { touch $DESTDIR/second; exit 6; }\n"
+    fixture.add("20-retries", second, onFailure: .retry)
+    fixture.add("30-stops", "#!/bin/sh\necho no such disk; exit 7\n", onFailure: .stop)
+    fixture.add("40-never", "#!/bin/sh\n:\n")
+    let failure = #expect(throws: PlanFailure.self) { try fixture.follow(host) }
+    #expect(failure?.description == "step 30-stops: exit code 7, 'no such disk'")
+    #expect(
+      host.outcomes == [
+        "10-goes-on started", "10-goes-on failed", "20-retries started", "20-retries failed", "20-retries started",
+        "20-retries done", "30-stops started", "30-stops failed",
+      ])
+    #expect(host.events[1].exitCode == 5)
+    #expect(host.lines.count == 6)
+  }
+
+  @Test("gives up on a step that fails each time it is tried")
+  func boundsRetries() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-never-works", "#!/bin/sh\nexit 1\n", onFailure: .retry)
+    #expect(throws: PlanFailure.self) { try fixture.follow(host) }
+    #expect(host.outcomes.filter { $0 == "10-never-works failed" }.count == 3)
+  }
+
+  @Test("puts files into the root with their modes, those before the root when it is there")
+  func placesFiles() throws {
+    let host = Host()
+    var fixture = Fixture()
+    let digest = Digest.ofContent([])
+    fixture.add("10-early", "early\n", kind: .file, path: "/etc/early", mode: 0o600)
+    fixture.add(
+      "50-root", "", kind: .root,
+      root: .init(
+        mode: "ram", generation: digest, blob: Descriptor(mediaType: "x", digest: digest, size: 0), bytes: 0,
+        entries: 0))
+    fixture.add("60-late", "late\n", kind: .file, path: "/etc/deep/er/late")
+    symlink("/etc", host.destination + "/link")
+    fixture.add("70-linked", "linked\n", kind: .file, path: "/link/linked")
+    try fixture.follow(host)
+    #expect(host.rootsFilled == 1)
+    #expect(SmallFile.text(host.destination + "/etc/early") == "early")
+    #expect(SmallFile.text(host.destination + "/etc/deep/er/late") == "late")
+    #expect(SmallFile.text(host.destination + "/etc/linked") == "linked")
+    var status = stat()
+    stat(host.destination + "/etc/early", &status)
+    #expect(status.st_mode & 0o7777 == 0o600)
+    #expect(SmallFile.names(in: host.workDirectory + "/0").isEmpty)
+  }
+}
