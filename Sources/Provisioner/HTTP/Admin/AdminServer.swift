@@ -27,19 +27,19 @@ package struct AdminServer: Service {
   package var parts: Int { port > 0 ? 2 : 1 }
 
   package func run() async throws {
+    defer { unlink(path) }
     try await withThrowingDiscardingTaskGroup { tasks in
       tasks.addTask { try await serve(.unixDomainSocket(path: path), at: "the control socket \(path)") }
       if port > 0 {
         tasks.addTask { try await serve(.hostname("127.0.0.1", port: port), at: "port \(port) of loopback") }
       }
     }
-    unlink(path)
   }
 
   private func serve(_ address: BindAddress, at place: String) async throws {
-    // A group of its own: Hummingbird logs what is of interest to its developers.
+    // What went wrong is thrown, and told by whoever runs this; the rest is of interest to developers.
     var quiet = logger
-    quiet.logLevel = .warning
+    quiet.logLevel = .critical
     let isSocket = place.hasPrefix("the control socket")
     let application = Application(
       router: AdminRoutes.router(appliance), configuration: ApplicationConfiguration(address: address),
