@@ -46,27 +46,37 @@ package struct ControlSocketClient: AdminConnection {
 
   private func exchange(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws -> Int {
     let channel = try await connect()
-    return try await channel.executeThenClose { inbound, outbound in
-      try await outbound.write(.head(head(of: request)))
-      if let body = request.body { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
-      try await outbound.write(.end(nil))
-      var status: Int?
-      for try await part in inbound {
-        switch part {
-        case .head(let head):
-          status = Int(head.status.code)
-        case .body(let buffer):
-          try await receive(Array(buffer.readableBytesView))
-        case .end:
-          if let status { return status }
+    var status: Int?
+    var isWhole = false
+    do {
+      try await channel.executeThenClose { inbound, outbound in
+        // In one piece: the appliance answers a request without a body when it has read the head, and closes.
+        var parts: [HTTPClientRequestPart] = [.head(head(of: request))]
+        if let body = request.body { parts.append(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
+        try await outbound.write(contentsOf: parts + [.end(nil)])
+        for try await part in inbound {
+          switch part {
+          case .head(let head):
+            status = Int(head.status.code)
+          case .body(let buffer):
+            try await receive(Array(buffer.readableBytesView))
+          case .end:
+            isWhole = true
+            return
+          }
         }
       }
-      try Task.checkCancellation()
+    } catch is ChannelError where isWhole {
+      // The appliance closes behind its answer, and may do so before this end does.
+    }
+    try Task.checkCancellation()
+    guard isWhole, let status else {
       throw ApplianceError(
         .failed,
         "The appliance did not answer on \(path) within \(silenceSeconds) seconds, or stopped meanwhile. "
           + "Its log says why (`journalctl -u perseid` where it runs under systemd).")
     }
+    return status
   }
 
   private func connect() async throws -> NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart> {
