@@ -32,6 +32,7 @@ demo: packages-build packages-test tree-bookworm build
 	$(PRIVATELY) $(RELEASE)/perseid-demo
 
 # The boots come after everything else: emulated machines keep all processors busy.
+test: export PERSEID_TESTING = 1
 test: packages-build packages-test tree-bookworm tree-trixie
 	$(SWIFT) build -c release --build-tests
 	$(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest --skip '^BootTests\.'

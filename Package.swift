@@ -12,13 +12,18 @@ let settings: [SwiftSetting] =
     .enableUpcomingFeature("MemberImportVisibility"),
   ] + (strict ? [.treatAllWarnings(as: .error)] : [])
 
+// Tests are built optimised, in one build with what they test; those that look inside a library need
+// it built for that.
+let testing = Context.environment["PERSEID_TESTING"] == "1"
+
 func library(
   _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil, sources: [String]? = nil,
-  exclude: [String] = []
+  exclude: [String] = [], testedInside: Bool = false
 ) -> Target {
   .target(
     name: name, dependencies: dependencies, path: path ?? "Sources/\(name)", exclude: exclude,
-    sources: sources, swiftSettings: settings)
+    sources: sources,
+    swiftSettings: settings + (testing && testedInside ? [.unsafeFlags(["-enable-testing"])] : []))
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil, exclude: [String] = []) -> Target {
@@ -64,8 +69,8 @@ let package = Package(
     library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
-      sources: ["Leases", "Server"], exclude: ["Wire", "Client"]),
-    library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio),
+      sources: ["Leases", "Server"], exclude: ["Wire", "Client"], testedInside: true),
+    library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio, testedInside: true),
 
     // What appliance and stage 1 both read.
     library("CapsuleFormat", ["NetworkTypes", "CZstd"]),
@@ -82,7 +87,7 @@ let package = Package(
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Yams", package: "Yams"),
-      ] + nio),
+      ] + nio, testedInside: true),
     .executableTarget(
       name: "perseid",
       dependencies: [
