@@ -32,8 +32,8 @@ struct BootComparison {
     let script = "dnsmasq, nginx, busybox script"
     return [
       Row(
-        name: "boot: loader's first request to init", unit: "s", ours: ours.map(\.loaderToInit),
-        theirs: theirs.map(\.loaderToInit), peer: script, goal: 0.8),
+        name: "boot: loader's first request to switch_root", unit: "s", ours: ours.map(\.loaderToSwitchRoot),
+        theirs: theirs.map(\.loaderToSwitchRoot), peer: script, goal: 0.8),
       Row(
         name: "boot: power-on to multi-user", unit: "s", ours: ours.map(\.powerOnToMultiUser),
         theirs: theirs.map(\.powerOnToMultiUser), peer: script),

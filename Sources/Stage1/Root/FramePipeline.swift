@@ -12,7 +12,7 @@ package protocol FrameConsumer: SendableMetatype {
 /// Fetches, verifies, decompresses and consumes a root file system blob, all at once.
 ///
 /// One thread fetches the blob as a stream and cuts it into frames; one thread per processor verifies
-/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes. A broken connection
+/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes. A broken
 /// goes on with the frame it broke in; a frame that is not what the index says is never decompressed:
 /// it is fetched again by itself.
 package struct FramePipeline: Sendable {
@@ -37,6 +37,28 @@ package struct FramePipeline: Sendable {
     package var seconds: Double
     /// What happened since the last time: broken connections, corrupted frames.
     package var notes: [String]
+    /// Where the processors' time went so far.
+    package var work: Work
+  }
+
+  /// Seconds of processor time for each kind of work, all threads together.
+  package struct Work: Hashable, Sendable, CustomStringConvertible {
+    package var fetching = 0.0
+    package var verifying = 0.0
+    package var decompressing = 0.0
+    package var unpacking = 0.0
+
+    package init() {}
+
+    package var description: String {
+      [("fetching", fetching), ("verifying", verifying), ("decompressing", decompressing), ("unpacking", unpacking)]
+        .map { "\($0.0) \(Self.tenths($0.1)) s" }.joined(separator: ", ") + " of processor time"
+    }
+
+    private static func tenths(_ seconds: Double) -> String {
+      let tenths = Int((seconds * 10).rounded())
+      return "\(tenths / 10).\(tenths % 10)"
+    }
   }
 
   package init(
@@ -60,7 +82,8 @@ package struct FramePipeline: Sendable {
     let total = Int64(clamping: index.uncompressedLength)
     func progress(_ state: inout Shared) -> Progress {
       defer { state.notes = [] }
-      return Progress(done: state.done, total: total, seconds: Clock.now - started, notes: state.notes)
+      return Progress(
+        done: state.done, total: total, seconds: Clock.now - started, notes: state.notes, work: state.work)
     }
     try ThreadScope.run { scope in
       do {
@@ -84,9 +107,11 @@ package struct FramePipeline: Sendable {
   struct Shared: Sendable {
     var fetched: [(number: Int, bytes: FrameBuffer)] = []
     var ready: [Int: FrameBuffer] = [:]
+    var spare = SpareBuffers()
     var bytesInFlight = 0
     var done: Int64 = 0
     var notes: [String] = []
+    var work = Work()
     var failure: (any Error)?
     var isConsumed = false
 
@@ -98,21 +123,6 @@ package struct FramePipeline: Sendable {
   }
 
   func cost(_ frame: Frame) -> Int { Int(frame.compressedLength) + Int(frame.uncompressedLength) }
-}
-
-/// Memory for one frame.
-///
-/// @unchecked Sendable: each buffer is held by one thread at a time, handed on under the monitor's lock.
-final class FrameBuffer: @unchecked Sendable {
-  let bytes: UnsafeMutableRawBufferPointer
-
-  init(count: Int) {
-    bytes = .allocate(byteCount: count, alignment: 64)
-  }
-
-  deinit {
-    bytes.deallocate()
-  }
 }
 
 /// A frame that did not come as the index says, however often it was fetched.

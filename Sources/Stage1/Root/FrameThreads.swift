@@ -61,7 +61,8 @@ struct FrameThreads: Sendable {
         return true
       }
       guard goesOn == true else { throw Stopped() }
-      let buffer = FrameBuffer(count: Int(frame.compressedLength))
+      let before = Clock.threadTime
+      let buffer = buffer(count: Int(frame.compressedLength))
       do {
         try connection.readExactly(into: buffer.bytes)
       } catch {
@@ -69,12 +70,20 @@ struct FrameThreads: Sendable {
         throw error
       }
       let number = next
-      shared.update { $0.fetched.append((number, buffer)) }
+      let spent = Clock.threadTime - before
+      shared.update { state in
+        state.fetched.append((number, buffer))
+        state.work.fetching += spent
+      }
       next += 1
     }
   }
 
   private struct Stopped: Error {}
+
+  private func buffer(count: Int) -> FrameBuffer {
+    shared.update { $0.spare.take(count: count) } ?? FrameBuffer(count: count)
+  }
 
   /// Asks for a part of the blob, and checks that it is that part which comes.
   private func begin(_ connection: inout HTTPConnection, offset: UInt64, length: UInt64) throws(HTTPError) {
@@ -110,10 +119,18 @@ struct FrameThreads: Sendable {
         }
         guard let work, let work else { return }
         let frame = frames[work.number]
+        let before = Clock.threadTime
         let compressed = try verified(work.bytes, frame, work.number)
-        let output = FrameBuffer(count: Int(frame.uncompressedLength))
+        let between = Clock.threadTime
+        let output = buffer(count: Int(frame.uncompressedLength))
         try decompressor.decompress(UnsafeRawBufferPointer(compressed.bytes), into: output.bytes)
-        shared.update { $0.ready[work.number] = output }
+        let after = Clock.threadTime
+        shared.update { state in
+          state.ready[work.number] = output
+          state.spare.give(compressed)
+          state.work.verifying += between - before
+          state.work.decompressing += after - between
+        }
       }
     } catch {
       shared.update { $0.fail(error) }
@@ -167,9 +184,13 @@ struct FrameThreads: Sendable {
           return state.ready.removeValue(forKey: number).map { .some($0) }
         }
         guard let buffer, let buffer else { return }
+        let before = Clock.threadTime
         try consumer.consume(UnsafeRawBufferPointer(buffer.bytes))
         let cost = plan.cost(frame)
+        let spent = Clock.threadTime - before
         shared.update { state in
+          state.spare.give(buffer)
+          state.work.unpacking += spent
           state.bytesInFlight -= cost
           state.done += Int64(frame.uncompressedLength)
         }

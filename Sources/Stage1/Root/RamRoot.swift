@@ -17,6 +17,7 @@ package enum RamRoot: RootMode {
     let started = Clock.now
     let pipeline = FramePipeline(server: client.server, blob: root.blob, index: index)
     var previous = (done: Int64(0), at: started)
+    var work = FramePipeline.Work()
     let path = boot.newRoot
     func watch(_ progress: FramePipeline.Progress) {
       for note in progress.notes {
@@ -29,6 +30,7 @@ package enum RamRoot: RootMode {
       let now = Clock.now
       let rate = Double(progress.done - previous.done) / max(now - previous.at, 0.001)
       previous = (progress.done, now)
+      work = progress.work
       boot.console.progress(label, done: progress.done, total: progress.total, bytesPerSecond: rate)
       guard progress.done < progress.total else { return }
       boot.report(
@@ -41,6 +43,7 @@ package enum RamRoot: RootMode {
     boot.console.progress(
       label, done: root.bytes, total: root.bytes, bytesPerSecond: Double(root.bytes) / max(seconds, 0.001),
       isLast: true)
+    boot.say("root: \(work)")
   }
 
   private static func frameIndex(

@@ -8,6 +8,9 @@ package enum Clock {
   /// CLOCK_MONOTONIC, for time limits.
   package static var now: Double { read(CLOCK_MONOTONIC) }
 
+  /// CLOCK_THREAD_CPUTIME_ID: what the calling thread has used of a processor.
+  package static var threadTime: Double { read(CLOCK_THREAD_CPUTIME_ID) }
+
   private static func read(_ clock: clockid_t) -> Double {
     var time = timespec()
     clock_gettime(clock, &time)
