@@ -12,8 +12,8 @@ package protocol FrameConsumer: SendableMetatype {
 /// Fetches, verifies, decompresses and consumes a root file system blob, all at once.
 ///
 /// One thread fetches the blob as a stream and cuts it into frames; one thread per processor verifies
-/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes. A broken
-/// goes on with the frame it broke in; a frame that is not what the index says is never decompressed:
+/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes.
+/// A broken connection goes on with the frame it broke in; a frame that is not what the index says is never decompressed:
 /// it is fetched again by itself.
 package struct FramePipeline: Sendable {
   package let server: Endpoint
