@@ -58,7 +58,9 @@ package final class Machine: Sendable {
     self.configuration = configuration
     var arguments = [
       "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off",
-      "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "\(configuration.processors)",
+      // Without cmpxchg16b: QEMU 7.2 emulates it wrongly at times when another processor interferes, and Linux 6.12,
+      // which allocates memory with it, then panics in kmalloc.
+      "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "\(configuration.processors)",
       "-m", "\(configuration.memory)", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
       "-serial", "stdio", "-device", "virtio-rng-pci",
       "-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no",
