@@ -49,7 +49,7 @@ struct PeerServer {
 
   private static let loaderScript = """
     #!ipxe
-    kernel http://10.77.0.1/kernel initrd=initramfs console=tty0 console=ttyS0,115200
+    kernel http://10.77.0.1/kernel initrd=initramfs console=tty0 console=ttyS0,115200 \(Machine.kernelArguments)
     initrd http://10.77.0.1/initramfs
     boot
 

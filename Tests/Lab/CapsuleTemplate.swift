@@ -48,6 +48,11 @@ package actor CapsuleTemplate {
         Appliance.executable, "--config", configuration, "vnfs", "import", tree, "--name", Self.capsuleName(suite),
         "--yes"
       ).run(timeout: .seconds(600)).check()
+      try await Command(
+        Appliance.executable, "--config", configuration, "group", "set", "kernelArgs", Machine.kernelArguments,
+        "cluster",
+        "--yes"
+      ).run(timeout: .seconds(60)).check()
       try stamp.write(toFile: mark, atomically: true, encoding: .utf8)
     }
     imported.insert(suite)
