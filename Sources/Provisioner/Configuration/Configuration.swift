@@ -36,6 +36,8 @@ package struct Configuration: Hashable, Sendable {
 
   package struct TFTP: Hashable, Sendable {
     package var port = 69
+    /// Whether every packet leaves from `port`: for networks behind firewalls.
+    package var singlePort = false
   }
 
   package struct Provisioner: Hashable, Sendable {

@@ -59,7 +59,11 @@ final class Engine {
     self.logger = logger
     self.mailbox = mailbox
     self.ask = ask
-    limits = Negotiation.Limits(mtu: configuration.mtu, windowSize: configuration.windowSize)
+    // A transfer's own port is a number that whoever forges a client's address has to guess. With one port for all
+    // there is nothing to guess: forged ACKs could draw a window each, and a client that was promised a window waits
+    // for the whole of it. So none is promised, and a packet draws one block at most.
+    limits = Negotiation.Limits(
+      mtu: configuration.mtu, windowSize: configuration.usesSinglePort ? 1 : configuration.windowSize)
     epoll = clinux_tftp_epoll_create()
     guard epoll >= 0 else { throw SystemError(number: -epoll) }
     for (descriptor, token) in [(listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken)] {
