@@ -186,3 +186,14 @@ const void *clinux_tftp_map(const char *path, size_t size, int *error) {
   madvise(address, size, MADV_WILLNEED);
   return address;
 }
+
+int clinux_tftp_file_status(int descriptor, struct clinux_tftp_file *file) {
+  struct stat status;
+  if (fstat(descriptor, &status) < 0) return -errno;
+  if (!S_ISREG(status.st_mode)) return -EINVAL;
+  *file = (struct clinux_tftp_file){.device = status.st_dev,
+                                    .inode = status.st_ino,
+                                    .size = status.st_size,
+                                    .modified = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec};
+  return 0;
+}

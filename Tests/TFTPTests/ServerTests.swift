@@ -232,6 +232,23 @@ struct ServerTests {
     }
   }
 
+  @Test func aTransferThatTakesLongTellsItsProgress() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
+      let client = RawClient()
+      client.send(RawClient.request("a", options: [("blksize", "512")]), to: port)
+      let transferPort = await client.receive()?.port ?? 0
+      client.send(Packet.acknowledgement(block: 0).bytes, to: transferPort)
+      // Sent after 50 ms, 100, 200 ...: the sixth copy comes when the transfer is more than a second old.
+      for _ in 0..<6 { _ = await client.receive() }
+      for block in 1...3 as ClosedRange<UInt16> {
+        client.send(Packet.acknowledgement(block: block).bytes, to: transferPort)
+      }
+      #expect(await log.first { $0.kind == .finished } != nil)
+      #expect(log.events.map(\.kind) == [.started, .progress, .finished], "once a second at most")
+      #expect(log.events.map(\.bytes) == [0, 512, 1300] && log.events.allSatisfy { $0.size == 1300 })
+    }
+  }
+
   @Test func aServerThatStopsTellsItsClients() async throws {
     let log = try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
       let other = RawClient()

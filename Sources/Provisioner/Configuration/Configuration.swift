@@ -58,6 +58,8 @@ package struct Configuration: Hashable, Sendable {
     package var controlSocket: String { state + "/control.sock" }
     package var lock: String { state + "/lock" }
     package var nodescripts: String { state + "/nodescripts" }
+    /// Files of the site's own, for TFTP.
+    package var tftp: String { state + "/tftp" }
   }
 
   package struct States: Hashable, Sendable {
