@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -127,4 +129,21 @@ int clinux_run_script(const unsigned char *script, size_t length, char *const en
   }
   *output = ends[0];
   return child;
+}
+
+int clinux_open_beneath(const char *directory, const char *name) {
+  int parent = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0) return -errno;
+  // Without waiting: a FIFO would have us wait for its writer.
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+  int file = -1;
+  // EAGAIN: something on the way was renamed meanwhile, and the kernel cannot tell whether it still is beneath.
+  for (int attempt = 0; attempt < 32; attempt++) {
+    file = (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
+    if (file >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  int error = errno;
+  close(parent);
+  return file < 0 ? -error : file;
 }

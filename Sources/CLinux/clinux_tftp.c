@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -147,10 +148,14 @@ int clinux_tftp_epoll_add(int epoll, int descriptor, uint64_t token) {
 int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t timeout_ns) {
   struct epoll_event events[256];
   if (capacity > 256) capacity = 256;
-  // Rounded up: a timer that is not yet due would spin.
-  int64_t milliseconds = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
-  if (milliseconds > 60000) milliseconds = 60000;
-  int count = epoll_wait(epoll, events, capacity, (int)milliseconds);
+  if (timeout_ns > 60000000000) timeout_ns = 60000000000;
+  struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+  // The number, not the function: C libraries have had that for a shorter time than kernels.
+  int count = (int)syscall(SYS_epoll_pwait2, epoll, events, capacity, timeout_ns < 0 ? NULL : &timeout, NULL, 0);
+  if (count < 0 && errno == ENOSYS) {
+    // Before Linux 5.11. Rounded up: a timer that is not yet due would spin.
+    count = epoll_wait(epoll, events, capacity, timeout_ns < 0 ? -1 : (int)((timeout_ns + 999999) / 1000000));
+  }
   if (count < 0) return errno == EINTR ? 0 : -errno;
   for (int index = 0; index < count; index++) tokens[index] = events[index].data.u64;
   return count;
@@ -180,4 +185,15 @@ const void *clinux_tftp_map(const char *path, size_t size, int *error) {
   // Ask for the whole of it from the disk now, so that a transfer does not wait for each page.
   madvise(address, size, MADV_WILLNEED);
   return address;
+}
+
+int clinux_tftp_file_status(int descriptor, struct clinux_tftp_file *file) {
+  struct stat status;
+  if (fstat(descriptor, &status) < 0) return -errno;
+  if (!S_ISREG(status.st_mode)) return -EINVAL;
+  *file = (struct clinux_tftp_file){.device = status.st_dev,
+                                    .inode = status.st_ino,
+                                    .size = status.st_size,
+                                    .modified = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec};
+  return 0;
 }

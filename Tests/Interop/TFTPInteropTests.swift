@@ -151,7 +151,7 @@ private struct NamedContent: ContentSource {
 
 /// Counts events as they come.
 private actor CountingLog: TransferObserver {
-  enum Kind { case started, finished, probed, failed, refused }
+  enum Kind { case started, progress, finished, probed, failed, refused }
 
   private var counts: [Kind: Int] = [:]
   private let news: AsyncStream<Kind>
@@ -164,6 +164,7 @@ private actor CountingLog: TransferObserver {
   nonisolated func observed(_ event: TransferEvent) {
     switch event.kind {
     case .started: teller.yield(.started)
+    case .progress: teller.yield(.progress)
     case .finished: teller.yield(.finished)
     case .probed: teller.yield(.probed)
     case .failed: teller.yield(.failed)

@@ -119,6 +119,32 @@ struct BootLedgerTests {
     try await appliance.close()
   }
 
+  @Test("How far a transfer has come is shown to those who watch, and not kept", .timeLimit(.minutes(1)))
+  func progress() async throws {
+    let appliance = try await prepared()
+    appliance.observer.observed(exchange("DISCOVER", .pxeFirmware))
+    appliance.observer.observed(exchange("REQUEST", .pxeFirmware))
+    let events = appliance.timeline.watch()
+    for (kind, bytes) in [(TransferEvent.Kind.started, 0), (.progress, 3_000_000), (.finished, 12_000_000)] {
+      appliance.observer.observed(
+        TransferEvent(
+          kind: kind, name: "b/x/kernel", client: IPv4Address(10, 0, 0, 21), bytes: bytes, size: 12_000_000, seconds: 1,
+          retransmissions: 0, blockSize: 1432, windowSize: 1))
+    }
+    var seen: [TimelineEvent] = []
+    for await event in events where event.source == .tftp {
+      seen.append(event)
+      if event.event == "finished" { break }
+    }
+    #expect(seen.map(\.event) == ["started", "progress", "finished"])
+    #expect(seen.dropFirst().first?.detail == "b/x/kernel, 3.0 MB of 12.0 MB (25 %) in 1.0 s")
+    #expect(seen.allSatisfy { $0.mac == mac(1) && $0.boot == seen.first?.boot })
+    _ = await script(appliance)
+    let timeline = try await appliance.nodeTimeline("n0000")
+    #expect(timeline.filter { $0.source == .tftp }.map(\.event) == ["started", "finished"])
+    try await appliance.close()
+  }
+
   @Test("Retries find the same boot; firmware that begins again opens another")
   func attempts() async throws {
     let appliance = try await prepared()

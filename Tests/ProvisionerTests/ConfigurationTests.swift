@@ -12,6 +12,7 @@ struct ConfigurationTests {
     #expect(configuration.dhcp == Configuration.DHCP())
     #expect(configuration.dhcp.mode == .authoritative && configuration.dhcp.leaseSeconds == 3600)
     #expect(configuration.tftp.port == 69 && configuration.provisioner.port == 9870 && configuration.admin.port == 0)
+    #expect(!configuration.tftp.singlePort)
     #expect(configuration.paths.state == "/var/lib/perseid")
     #expect(
       configuration.defaults == NodeDefaults(nodeName: "n####", group: "cluster", vnfs: "debian-12", enabled: true))
@@ -31,7 +32,7 @@ struct ConfigurationTests {
         domain: cluster.example
         relayed:
           - { subnet: 10.2.0.0/16, pool: 10.2.1.1-10.2.200.254, router: 10.2.0.1 }
-      tftp:         { port: 6900 }
+      tftp:         { port: 6900, singlePort: true }
       admin:        { port: 9871 }
       paths:        { state: /srv/perseid/ }
       defaults:     { nodeName: "c##x", group: g, vnfs: v, enabled: false }
@@ -41,6 +42,7 @@ struct ConfigurationTests {
     #expect(configuration.network.interfaces == ["eth1", "eth2"] && !configuration.network.answerRouterSearch)
     #expect(configuration.dhcp.mode == .proxy && configuration.dhcp.dns.count == 2 && configuration.dhcp.ntp.count == 1)
     #expect(configuration.dhcp.relayed.first?.router == IPv4Address(10, 2, 0, 1))
+    #expect(configuration.tftp.port == 6900 && configuration.tftp.singlePort)
     #expect(configuration.paths.state == "/srv/perseid")
     #expect(!configuration.defaults.enabled && configuration.defaults.nodeName == "c##x")
     #expect(configuration.states.readyIntervalSeconds == 5 && configuration.states.silenceSeconds == 30)
@@ -66,6 +68,7 @@ struct ConfigurationTests {
         "nothing"
       ),
       ("network: { interface: eth1 }\ntftp: { port: 70000 }\n", 2, "tftp.port", "from 1 to 65535"),
+      ("network: { interface: eth1 }\ntftp: { singlePort: 1 }\n", 2, "tftp.singlePort", "true or false"),
       ("network: { interface: eth1 }\n\n\nadmin: { port: 9870 }\n", 4, "admin.port", "provisioner's port"),
       ("network: { interface: eth1 }\npaths: { state: var }\n", 2, "paths.state", "absolute path"),
       ("network: { interface: eth1 }\ndefaults: { nodeName: node }\n", 2, "defaults.nodeName", "n####"),

@@ -10,16 +10,6 @@ struct LossyWireTests {
     var duplication = 0.0
     var reordering = 0.0
 
-    /// How many times each block may be sent at most. A client of RFC 7440 drops what follows a gap, so where packets
-    /// are lost or late no sender can do better than a window for each run of blocks that arrives in order.
-    func limit(window: Int) -> Double {
-      let inOrder = (1 - loss) * (1 - reordering)
-      let delivered = (1...window).reduce((sum: 0.0, share: 1.0)) { state, _ in
-        (state.sum + state.share * inOrder, state.share * inOrder)
-      }.sum
-      return max(2.6, 1.4 * Double(window) / delivered)
-    }
-
     var description: String { "loss \(loss), duplication \(duplication), reordering \(reordering)" }
   }
 
@@ -28,8 +18,10 @@ struct LossyWireTests {
     Wire(loss: 0.05, duplication: 0.2, reordering: 0.2),
   ]
 
+  /// A client drops what follows a gap, so a sender of whole windows would send 64 blocks for each 4 that arrive here
+  /// where every fifth packet is lost: 16 times the content.
   @Test(arguments: wires, [1, 4, 16, 64])
-  func everyTransferEndsWithTheRightBlocks(wire: Wire, window: Int) {
+  func everyTransferEndsWithTheRightBlocksAndNoneIsSentMoreThan2Point6Times(wire: Wire, window: Int) {
     for seed in 1...10 as ClosedRange<UInt64> {
       var run = Simulation(wire: wire, window: window, blocks: 700, seed: seed)
       run.run()
@@ -37,7 +29,30 @@ struct LossyWireTests {
       #expect(received == 700, "seed \(seed): \(received) of 700 blocks")
       #expect(ending == .finished, "seed \(seed)")
       let factor = Double(run.blocksSent) / 700
-      #expect(factor < wire.limit(window: window), "seed \(seed): each block was sent \(factor) times")
+      #expect(factor < (wire.loss < 0.2 ? 1.7 : 2.6), "seed \(seed): each block was sent \(factor) times")
+    }
+  }
+
+  /// Where the one word of a gap is lost too, nothing tells a sender to stop before the window's end.
+  @Test(arguments: wires, [4, 16, 64])
+  func aClientThatTellsOfAGapOnlyOnceIsServedToo(wire: Wire, window: Int) {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      var run = Simulation(wire: wire, window: window, blocks: 700, seed: seed, tellsOnce: true)
+      run.run()
+      let (received, ending) = (run.received, run.ending)
+      #expect(received == 700 && ending == .finished, "seed \(seed): \(received) of 700 blocks")
+      let factor = Double(run.blocksSent) / 700
+      let limit = wire.loss < 0.2 ? 2.2 : window == 4 ? 2.6 : window == 16 ? 3.3 : 9
+      #expect(factor < limit, "seed \(seed): each block was sent \(factor) times")
+    }
+  }
+
+  @Test func aSingleLossCostsLittleTime() {
+    // The window that was agreed upon stays: a client of RFC 7440 never waits for its own timer, a second here.
+    for seed in 1...10 as ClosedRange<UInt64> {
+      var run = Simulation(wire: Wire(reordering: 0.01), window: 16, blocks: 700, seed: seed)
+      run.run()
+      #expect(run.ending == .finished && run.now < .milliseconds(500), "seed \(seed): \(run.now) ns")
     }
   }
 
@@ -74,19 +89,21 @@ private struct Simulation {
   private var packets: [Packet] = []
   /// When the wire has carried all it was given.
   private var wireIsFreeAt: Nanoseconds = 0
-  private var now: Nanoseconds = 0
+  private(set) var now: Nanoseconds = 0
 
   // The client: what it has in order, and how much of a window since its last ACK.
   private(set) var received: Int64 = -1
   private var sinceAcknowledgement = 0
   private var timerGeneration = 0
   private var toldOfGap = false
+  private let tellsOnce: Bool
 
   private(set) var blocksSent = 0
   private(set) var ending: Transfer.Ending?
 
-  init(wire: LossyWireTests.Wire, window: Int, blocks: Int, seed: UInt64) {
+  init(wire: LossyWireTests.Wire, window: Int, blocks: Int, seed: UInt64, tellsOnce: Bool = false) {
     self.wire = wire
+    self.tellsOnce = tellsOnce
     self.window = window
     self.blocks = Int64(blocks)
     random = SeededGenerator(seed: seed)
@@ -134,8 +151,8 @@ private struct Simulation {
       if block == 0 || block == blocks || sinceAcknowledgement == window { acknowledge() }
       return
     }
-    // RFC 7440 section 4: on a gap the last block in order is acknowledged; once is enough. What came before is old.
-    if block > received, !toldOfGap, received >= 0 {
+    // RFC 7440 section 4: on a gap the last block in order is acknowledged. What came before is old.
+    if block > received, !toldOfGap || !tellsOnce, received >= 0 {
       acknowledge()
       toldOfGap = true
     } else if block == blocks, received == blocks {

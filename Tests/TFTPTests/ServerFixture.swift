@@ -74,12 +74,12 @@ extension ServerConfiguration {
 /// A server on loopback for as long as `body` runs.
 func withServer<Result: Sendable>(
   _ files: [String: Content] = [:], refused: Set<String> = [],
-  configuration: ServerConfiguration = .loopback(),
+  source: (any ContentSource)? = nil, configuration: ServerConfiguration = .loopback(),
   _ body: @escaping @Sendable (_ port: Int, _ log: EventLog) async throws -> Result
 ) async throws -> Result {
   let log = EventLog()
   let server = try TFTPServer(
-    configuration, source: MapSource(files: files, refused: refused), observer: log,
+    configuration, source: source ?? MapSource(files: files, refused: refused), observer: log,
     logger: Logger(label: "tftp.test", factory: { _ in SwiftLogNoOpLogHandler() }))
   return try await withThrowingTaskGroup(of: Result?.self) { group in
     group.addTask {

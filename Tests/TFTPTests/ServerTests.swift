@@ -191,6 +191,30 @@ struct ServerTests {
     }
   }
 
+  @Test func withOnePortForAllAForgedACKDrawsOneBlockAtMost() async throws {
+    try await withServer(["a": Content(parts: [.bytes(pattern(50_000))])], configuration: .loopback(singlePort: true)) {
+      port, _ in
+      // Whoever forges an address sees no answer, but needs none: the port is known, and the numbers are.
+      let forged = RawClient()
+      forged.send(RawClient.request("a", options: [("windowsize", "64"), ("blksize", "1468")]), to: port)
+      guard case .optionAcknowledgement(let options)? = await forged.receive()?.packet else {
+        Issue.record("an OACK was to come")
+        return
+      }
+      #expect(options.map { String(decoding: $0.value, as: UTF8.self) } == ["1", "1468"])
+      for number in 0..<5 as Range<UInt16> {
+        forged.send(Packet.acknowledgement(block: number).bytes, to: port)
+        guard case .data(number + 1, _)? = await forged.receive()?.packet else {
+          Issue.record("block \(number + 1) was to come")
+          return
+        }
+      }
+      // Packets are read in their order: whatever the ACKs drew came before the answer to this.
+      forged.send([0, 9, 0, 0], to: port)
+      #expect(await forged.receive()?.packet == .error(.illegalOperation, text: "not a TFTP packet"))
+    }
+  }
+
   @Test func thousandsOfHalfOpenTransfersDoNotKeepAClientWaiting() async throws {
     try await withServer(
       ["a": Content(parts: [.bytes(small)])], configuration: .loopback(maximumTransfers: 200)
@@ -205,6 +229,23 @@ struct ServerTests {
       let start = ContinuousClock.now
       #expect(await client.read("a", from: port) == small)
       #expect(start.duration(to: .now) < .seconds(2))
+    }
+  }
+
+  @Test func aTransferThatTakesLongTellsItsProgress() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
+      let client = RawClient()
+      client.send(RawClient.request("a", options: [("blksize", "512")]), to: port)
+      let transferPort = await client.receive()?.port ?? 0
+      client.send(Packet.acknowledgement(block: 0).bytes, to: transferPort)
+      // Sent after 50 ms, 100, 200 ...: the sixth copy comes when the transfer is more than a second old.
+      for _ in 0..<6 { _ = await client.receive() }
+      for block in 1...3 as ClosedRange<UInt16> {
+        client.send(Packet.acknowledgement(block: block).bytes, to: transferPort)
+      }
+      #expect(await log.first { $0.kind == .finished } != nil)
+      #expect(log.events.map(\.kind) == [.started, .progress, .finished], "once a second at most")
+      #expect(log.events.map(\.bytes) == [0, 512, 1300] && log.events.allSatisfy { $0.size == 1300 })
     }
   }
 

@@ -91,19 +91,38 @@ struct TransferTests {
   @Test func afterALossInAWindowItGoesOnBehindTheACKedBlock() {
     // RFC 7440 section 4: an ACK below the window's last block.
     var machine = confirmed(blocks: 100, window: 4)
-    #expect(machine.acknowledge(2, at: .milliseconds(2)) == .send(3..<7))
-    #expect(machine.retransmissions == 2)
+    #expect(machine.acknowledge(2, at: .milliseconds(2)) == .send(3..<4))
     #expect(machine.acknowledge(2, at: .milliseconds(3)) == .nothing)
-    #expect(machine.acknowledge(6, at: .milliseconds(4)) == .send(7..<11))
+    #expect(pieces(3, of: &machine) == [4..<5, 5..<6, 6..<7], "the window stays, its blocks leave one by one")
+    #expect(machine.retransmissions == 2)
+    #expect(machine.acknowledge(6, at: .milliseconds(9)) == .send(7..<9), "what arrives makes the pieces larger")
+    #expect(pieces(1, of: &machine) == [9..<11])
+    #expect(machine.acknowledge(10, at: .milliseconds(12)) == .send(11..<15))
+  }
+
+  /// What the timer sends next.
+  private func pieces(_ count: Int, of machine: inout Transfer) -> [Range<Int64>] {
+    (0..<count).map { _ in machine.timerFired(at: machine.deadline).send }
+  }
+
+  @Test func wordOfAGapStopsAWindowThatIsBeingSent() {
+    var machine = confirmed(blocks: 100, window: 16, roundTrip: .milliseconds(1))
+    #expect(machine.acknowledge(4, at: .milliseconds(2)) == .send(5..<9), "a quarter of the window at once")
+    #expect(machine.acknowledge(6, at: .milliseconds(4)) == .send(7..<8))
+    // The client has 6 and gets 8: 7 was lost, and it says so by repeating itself.
+    #expect(machine.timerFired(at: machine.deadline) == .send(8..<9))
+    let again = machine.deadline - 1
+    #expect(machine.acknowledge(6, at: again) == .send(7..<8))
+    for _ in 0..<50 { #expect(machine.acknowledge(6, at: again + 1) == .nothing, "once") }
   }
 
   @Test func severalACKsOfOneLossAreAnsweredOncePerRoundTrip() {
     var machine = confirmed(blocks: 100, window: 16, roundTrip: .milliseconds(10))
-    #expect(machine.acknowledge(2, at: .milliseconds(20)) == .send(3..<19))
+    #expect(machine.acknowledge(2, at: .milliseconds(20)) == .send(3..<7))
     #expect(machine.acknowledge(4, at: .milliseconds(21)) == .nothing)
     #expect(machine.acknowledge(7, at: .milliseconds(22)) == .nothing)
-    #expect(machine.deadline == .milliseconds(30))
-    #expect(machine.timerFired(at: .milliseconds(30)) == .send(8..<24))
+    #expect(machine.deadline == 32_500_000)
+    #expect(machine.timerFired(at: machine.deadline) == .send(8..<9))
   }
 
   @Test func silenceIsAnsweredBySendingAgainLaterEachTime() {

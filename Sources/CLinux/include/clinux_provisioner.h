@@ -9,4 +9,9 @@
 // Returns the process, or the negative errno. The reading end of the pipe is put into *output.
 int clinux_run_script(const unsigned char *script, size_t length, char *const environment[], int *output);
 
+// Opens a file below a directory for reading: no name, link or race leads outside, links within are followed.
+// openat2(2) (Linux 5.6) has no function in the C library. Returns the descriptor, or the negative errno
+// (-EXDEV: the name leads outside).
+int clinux_open_beneath(const char *directory, const char *name);
+
 #endif

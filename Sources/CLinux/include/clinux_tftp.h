@@ -54,4 +54,14 @@ int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t ti
 // the file has not exactly `size` bytes (*error is then 0). `size` is 1 or more.
 const void *clinux_tftp_map(const char *path, size_t size, int *error);
 
+// What tells one state of a file from another; the time in nanoseconds.
+struct clinux_tftp_file {
+  uint64_t device, inode;
+  int64_t size, modified;
+};
+
+// Fills in *file for a regular file (S_ISREG is a macro, and so is the time's name). Returns 0, or -errno,
+// -EINVAL for anything but a regular file.
+int clinux_tftp_file_status(int descriptor, struct clinux_tftp_file *file);
+
 #endif

@@ -15,11 +15,13 @@ package struct BootContent: ContentSource {
   private let registry: Registry
   private let catalog: CapsuleCatalog
   private let loaders: LoaderFiles
+  private let site: SiteFiles
 
-  package init(registry: Registry, catalog: CapsuleCatalog, loaders: LoaderFiles) {
+  package init(registry: Registry, catalog: CapsuleCatalog, loaders: LoaderFiles, site: SiteFiles) {
     self.registry = registry
     self.catalog = catalog
     self.loaders = loaders
+    self.site = site
   }
 
   /// Firmware mangles names: backslashes, slashes in front or doubled, rubbish behind, upper case.
@@ -35,8 +37,15 @@ package struct BootContent: ContentSource {
   }
 
   package func content(named name: String, for client: IPv4Address) async -> ContentAnswer {
-    guard let file = Self.name(name) else { return .notFound("there is no file of this name") }
-    return content(file)
+    // What the appliance itself serves comes first, so that no file of the site takes its place.
+    let own = Self.name(name).map(content)
+    switch own {
+    case nil, .notFound: break
+    case let answer?: return answer
+    }
+    let answer = await site.content(named: name, for: client)
+    if case .notFound = answer { return own ?? answer }
+    return answer
   }
 
   package func content(_ file: Name) -> ContentAnswer {

@@ -53,6 +53,11 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
     switch event.kind {
     case .started:
       ledger.record(mac, .tftp, "started", "\(name), blocks of \(event.blockSize) bytes, window \(event.windowSize)")
+    case .progress:
+      let percent = event.size > 0 ? " (\(event.bytes * 100 / event.size) %)" : ""
+      ledger.show(
+        mac, .tftp, "progress",
+        "\(name), \(size) of \(ByteCount.words(Int64(event.size)))\(percent) in \(ByteCount.seconds(event.seconds))")
     case .finished:
       let again = event.retransmissions > 0 ? ", \(event.retransmissions) blocks sent again" : ""
       ledger.record(

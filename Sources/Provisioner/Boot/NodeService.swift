@@ -121,6 +121,8 @@ package struct NodeService: NodeAPI {
     let body: Content
     switch content.content(name) {
     case .content(let content): body = content
+    // Only TFTP hands out the site's own files.
+    case .file: return .text(404, "there is no such file\n")
     case .notFound(let reason):
       if let mac { ledger.record(mac, .http, what, "not there: \(reason)") }
       return .text(404, reason + "\n")

@@ -60,8 +60,9 @@ extension Configuration {
     result.network.answerRouterSearch = try network.bool("answerRouterSearch") ?? result.network.answerRouterSearch
     try result.readDHCP(root)
     let port = "a port"
-    if let section = try root.section("tftp", allowed: ["port"]) {
+    if let section = try root.section("tftp", allowed: ["port", "singlePort"]) {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
+      result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
     if let section = try root.section("provisioner", allowed: ["port"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port

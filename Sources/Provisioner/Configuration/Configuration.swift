@@ -38,6 +38,8 @@ package struct Configuration: Hashable, Sendable {
 
   package struct TFTP: Hashable, Sendable {
     package var port = 69
+    /// Whether every packet leaves from `port`: for networks behind firewalls.
+    package var singlePort = false
   }
 
   package struct Provisioner: Hashable, Sendable {
@@ -58,6 +60,8 @@ package struct Configuration: Hashable, Sendable {
     package var controlSocket: String { state + "/control.sock" }
     package var lock: String { state + "/lock" }
     package var nodescripts: String { state + "/nodescripts" }
+    /// Files of the site's own, for TFTP.
+    package var tftp: String { state + "/tftp" }
   }
 
   package struct States: Hashable, Sendable {

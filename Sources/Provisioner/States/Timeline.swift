@@ -38,9 +38,20 @@ package final class Timeline: Sendable {
   package func record(_ event: TimelineEvent) {
     state.withLock { state in
       Self.keep(event, &state)
-      for watcher in state.watchers.values where watcher.node == nil || watcher.node == event.node {
-        watcher.continuation.yield(event)
-      }
+      Self.show(event, state)
+    }
+  }
+
+  /// For watchers only: never written. Returns at once.
+  func show(_ event: TimelineEvent) {
+    state.withLock { Self.show(event, $0) }
+  }
+
+  var isWatched: Bool { state.withLock { !$0.watchers.isEmpty } }
+
+  private static func show(_ event: TimelineEvent, _ state: State) {
+    for watcher in state.watchers.values where watcher.node == nil || watcher.node == event.node {
+      watcher.continuation.yield(event)
     }
   }
 

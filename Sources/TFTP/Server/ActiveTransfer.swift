@@ -10,6 +10,8 @@ final class ActiveTransfer {
   let startedAt: Nanoseconds
   /// When the client was last heard.
   var heardAt: Nanoseconds
+  /// When its progress was last told.
+  var toldAt: Nanoseconds
   var transfer: Transfer
   var route: BlockSender.Route
   /// The earliest time in the queue at which this transfer will be looked at.
@@ -30,12 +32,13 @@ final class ActiveTransfer {
     self.route = route
     startedAt = now
     heardAt = now
+    toldAt = now
   }
 
   func event(_ kind: TransferEvent.Kind, at now: Nanoseconds) -> TransferEvent {
     TransferEvent(
       kind: kind, name: name.original, client: peer.address, bytes: transfer.acknowledgedBytes,
-      seconds: Double(now - startedAt) / 1e9, retransmissions: transfer.retransmissions,
+      size: transfer.parameters.size, seconds: Double(now - startedAt) / 1e9, retransmissions: transfer.retransmissions,
       blockSize: transfer.parameters.negotiation.blockSize, windowSize: transfer.parameters.negotiation.windowSize)
   }
 }

@@ -12,10 +12,13 @@ final class BlockSender {
 
   private let headers = UnsafeMutablePointer<UInt8>.allocate(capacity: maximumSegments * Packet.headerSize)
   private let entries = UnsafeMutablePointer<clinux_tftp_part>.allocate(capacity: maximumEntries)
+  /// What was read of a file, for one system call.
+  private let page = UnsafeMutableRawPointer.allocate(byteCount: maximumBytes, alignment: 64)
 
   deinit {
     headers.deallocate()
     entries.deallocate()
+    page.deallocate()
   }
 
   /// How a socket takes packets; the kernel's answer to the first attempt decides.
@@ -28,10 +31,32 @@ final class BlockSender {
 
   /// Sends these blocks, each once. What the kernel does not take counts as lost on the way: it will be asked for again.
   /// - Parameter blocks: From 1 on, the last at most the content's last.
+  /// - Throws: Where the content is a file that is not what it was any more; nothing of what is new was sent.
   func send(
     _ blocks: Range<Int64>, of content: OpenContent, blockSize: Int, numbering: BlockNumbering, over route: inout Route
+  ) throws(FileChanged) {
+    if let file = content.file {
+      // A run at a time is read, and sent from where it was read to.
+      let run = max(1, min(Self.maximumSegments, Self.maximumBytes / (blockSize + Packet.headerSize)))
+      for first in stride(from: blocks.lowerBound, to: blocks.upperBound, by: run) {
+        let end = min(first + Int64(run), blocks.upperBound)
+        let offset = (Int(first) - 1) * blockSize
+        let count = max(0, min(Int(end - first) * blockSize, file.size - offset))
+        guard file.read(count, at: offset, into: page) else { throw FileChanged() }
+        let piece = OpenContent(pieces: [.init(start: UnsafeRawPointer(page), count: count)], owners: [])
+        send(first..<end, of: piece, from: offset, blockSize: blockSize, numbering: numbering, over: &route)
+      }
+    } else {
+      send(blocks, of: content, from: 0, blockSize: blockSize, numbering: numbering, over: &route)
+    }
+  }
+
+  /// - Parameter origin: Where in the whole the content that is at hand begins.
+  private func send(
+    _ blocks: Range<Int64>, of content: OpenContent, from origin: Int, blockSize: Int, numbering: BlockNumbering,
+    over route: inout Route
   ) {
-    var cursor = Cursor(content: content, offset: (Int(blocks.lowerBound) - 1) * blockSize)
+    var cursor = Cursor(content: content, offset: (Int(blocks.lowerBound) - 1) * blockSize - origin)
     let packetSize = blockSize + Packet.headerSize
     let segments = route.canSegment ? max(1, min(Self.maximumSegments, Self.maximumBytes / packetSize)) : 1
     var next = blocks.lowerBound
@@ -60,7 +85,8 @@ final class BlockSender {
         route.canSegment = false
         next = first
         cursor = start
-        send(next..<blocks.upperBound, of: content, blockSize: blockSize, numbering: numbering, over: &route)
+        send(
+          next..<blocks.upperBound, of: content, from: origin, blockSize: blockSize, numbering: numbering, over: &route)
         return
       }
     }

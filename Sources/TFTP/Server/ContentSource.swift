@@ -10,6 +10,8 @@ package protocol ContentSource: Sendable {
 
 package enum ContentAnswer: Sendable {
   case content(Content)
+  /// A file that may change at any time: the transfer ends with ERROR 0 then.
+  case file(OpenFile)
   /// ERROR 1 with this text, which a person may see on the machine's console.
   case notFound(String)
   /// ERROR 0 with this text: it exists, but not for this client or not now.
@@ -25,6 +27,8 @@ package protocol TransferObserver: Sendable {
 package struct TransferEvent: Hashable, Sendable {
   package enum Kind: Hashable, Sendable {
     case started
+    /// It goes on: told once a second at most.
+    case progress
     /// The last block was acknowledged, or sent to a client that closes without the last ACK.
     case finished
     /// The client closed with ERROR 8 after reading the size: a probe, not a failure.
@@ -40,6 +44,8 @@ package struct TransferEvent: Hashable, Sendable {
   package var client: IPv4Address
   /// Bytes of content acknowledged so far.
   package var bytes: Int
+  /// Bytes of content as a whole; 0 where there is none.
+  package var size: Int
   /// Seconds since the request.
   package var seconds: Double
   /// Blocks sent again.
@@ -48,13 +54,14 @@ package struct TransferEvent: Hashable, Sendable {
   package var windowSize: Int
 
   package init(
-    kind: Kind, name: String, client: IPv4Address, bytes: Int, seconds: Double, retransmissions: Int, blockSize: Int,
-    windowSize: Int
+    kind: Kind, name: String, client: IPv4Address, bytes: Int, size: Int = 0, seconds: Double, retransmissions: Int,
+    blockSize: Int, windowSize: Int
   ) {
     self.kind = kind
     self.name = name
     self.client = client
     self.bytes = bytes
+    self.size = size
     self.seconds = seconds
     self.retransmissions = retransmissions
     self.blockSize = blockSize

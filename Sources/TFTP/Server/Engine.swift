@@ -20,6 +20,9 @@ final class Engine {
   /// A request that equals that of a transfer under way is a new start after this much silence, else a copy.
   private static let restartSilence: Nanoseconds = .seconds(2)
 
+  /// Between two tellings of a transfer's progress.
+  private static let progressInterval: Nanoseconds = .seconds(1)
+
   private enum Conversation {
     case lookingUp(number: UInt64, request: Request, name: RequestedName, localAddress: UInt32)
     case active(UInt64)
@@ -59,7 +62,11 @@ final class Engine {
     self.logger = logger
     self.mailbox = mailbox
     self.ask = ask
-    limits = Negotiation.Limits(mtu: configuration.mtu, windowSize: configuration.windowSize)
+    // A transfer's own port is a number that whoever forges a client's address has to guess. With one port for all
+    // there is nothing to guess: forged ACKs could draw a window each, and a client that was promised a window waits
+    // for the whole of it. So none is promised, and a packet draws one block at most.
+    limits = Negotiation.Limits(
+      mtu: configuration.mtu, windowSize: configuration.usesSinglePort ? 1 : configuration.windowSize)
     epoll = clinux_tftp_epoll_create()
     guard epoll >= 0 else { throw SystemError(number: -epoll) }
     for (descriptor, token) in [(listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken)] {
@@ -178,11 +185,18 @@ extension Engine {
     switch bytes[1] {
     case 4:
       perform(active.transfer.acknowledge(UInt16(bytes[2]) << 8 | UInt16(bytes[3]), at: now), token, active)
+      if now >= active.toldAt + Self.progressInterval { tellProgress(token, active) }
     case 5:
       guard case .error(let code, let text) = Packet(parsing: bytes) else { return }
       perform(active.transfer.clientError(code, text: text), token, active)
     default: break
     }
+  }
+
+  private func tellProgress(_ token: UInt64, _ active: ActiveTransfer) {
+    guard transfers[token] === active else { return }
+    active.toldAt = now
+    observer.observed(active.event(.progress, at: now))
   }
 
   private func refuse(_ code: ErrorCode, _ text: String, _ addresses: clinux_tftp_addresses) {
@@ -257,21 +271,28 @@ extension Engine {
     case .refused(let text):
       refuse(.undefined, text, addresses)
       observe(.refused(text), name, lookup.peer)
-    case .content(let content):
-      do {
-        var opened = try opener.open(content)
-        if request.mode == .netascii {
-          guard opened.size <= Self.maximumText else {
-            throw ContentOpener.Failure(description: "too large for netascii: ask in octet mode")
-          }
-          opened = opened.netascii()
+    case .content(let content): begin(request, name, lookup.peer, addresses) { try opener.open(content) }
+    case .file(let file): begin(request, name, lookup.peer, addresses) { OpenContent(file: file) }
+    }
+  }
+
+  private func begin(
+    _ request: Request, _ name: RequestedName, _ peer: Peer, _ addresses: clinux_tftp_addresses,
+    _ open: () throws -> OpenContent
+  ) {
+    do {
+      var opened = try open()
+      if request.mode == .netascii {
+        guard opened.size <= Self.maximumText else {
+          throw ContentOpener.Failure(description: "too large for netascii: ask in octet mode")
         }
-        try begin(request, name, opened, lookup.peer, addresses)
-      } catch {
-        logger.error("TFTP cannot send a file", metadata: ["name": "\(name.original)", "reason": "\(error)"])
-        refuse(.undefined, "the server \(error)", addresses)
-        observe(.failed("\(error)"), name, lookup.peer)
+        opened = try opened.netascii()
       }
+      try begin(request, name, opened, peer, addresses)
+    } catch {
+      logger.error("TFTP cannot send a file", metadata: ["name": "\(name.original)", "reason": "\(error)"])
+      refuse(.undefined, "the server \(error)", addresses)
+      observe(.failed("\(error)"), name, peer)
     }
   }
 
@@ -319,8 +340,8 @@ extension Engine {
         return
       }
     }
-    perform(active.transfer.begin(at: now), token, active)
     observer.observed(active.event(.started, at: now))
+    perform(active.transfer.begin(at: now), token, active)
   }
 }
 
@@ -338,9 +359,15 @@ extension Engine {
         let options = active.transfer.parameters.negotiation.acknowledged
         sender.send(Packet.optionAcknowledgement(options).bytes, over: active.route)
       } else {
-        sender.send(
-          step.send, of: active.content, blockSize: active.transfer.parameters.negotiation.blockSize,
-          numbering: active.transfer.parameters.numbering, over: &active.route)
+        do {
+          try sender.send(
+            step.send, of: active.content, blockSize: active.transfer.parameters.negotiation.blockSize,
+            numbering: active.transfer.parameters.numbering, over: &active.route)
+        } catch {
+          sender.send(Packet.error(.undefined, text: "\(error)").bytes, over: active.route)
+          end(token, active, .failed("\(error)"))
+          return
+        }
       }
     }
     if active.transfer.deadline < active.scheduledAt {

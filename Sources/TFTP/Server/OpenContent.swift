@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 
 /// Content in memory, as pieces at fixed addresses: files are mapped, once for all transfers that read them.
+/// Or else a file that may change, which is read as it is sent.
 final class OpenContent {
   struct Piece {
     let start: UnsafeRawPointer
@@ -9,7 +10,9 @@ final class OpenContent {
   }
 
   let pieces: [Piece]
-  /// Bytes of all pieces.
+  /// Where it is a file that may change; there are no pieces then.
+  let file: OpenFile?
+  /// Bytes of all of it.
   let size: Int
   /// Keep the pieces alive.
   private let owners: [AnyObject]
@@ -17,13 +20,28 @@ final class OpenContent {
   init(pieces: [Piece], owners: [AnyObject]) {
     self.pieces = pieces
     self.owners = owners
+    file = nil
     size = pieces.reduce(0) { $0 + $1.count }
   }
 
+  init(file: OpenFile) {
+    pieces = []
+    owners = []
+    self.file = file
+    size = file.size
+  }
+
   /// The content as netascii: another size, so it is made as a whole.
-  func netascii() -> OpenContent {
+  func netascii() throws(ContentOpener.Failure) -> OpenContent {
     var text: [UInt8] = []
     text.reserveCapacity(size)
+    if let file {
+      text = [UInt8](repeating: 0, count: size)
+      let isWhole = text.withUnsafeMutableBytes { bytes in
+        bytes.baseAddress.map { file.read(bytes.count, at: 0, into: $0) } ?? true
+      }
+      guard isWhole else { throw ContentOpener.Failure(description: "cannot read it: it was changed meanwhile") }
+    }
     for piece in pieces { text += UnsafeRawBufferPointer(start: piece.start, count: piece.count) }
     let copy = HeapBytes(Netascii.encode(text))
     return OpenContent(pieces: copy.piece.map { [$0] } ?? [], owners: [copy])

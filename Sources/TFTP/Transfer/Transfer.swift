@@ -70,6 +70,12 @@ package struct Transfer: Sendable {
   /// When blocks were last sent again because an ACK told of a loss.
   private var lastRecoveryAt: Nanoseconds?
   private var recoveryIsDue = false
+  private var pace: Pace
+  /// The rest of the window that is being sent piece by piece; empty: all of it was sent.
+  private var rest: Blocks = 0..<0
+  private var windowBeganAt: Nanoseconds = 0
+  /// Whether a repeated ACK has begun the present window anew: only one may.
+  private var beganAnew = false
   /// Bytes received from, and sent to, a client that is not confirmed.
   private var bytesIn: Int
   private var bytesOut = 0
@@ -81,6 +87,9 @@ package struct Transfer: Sendable {
   /// A repeated request sooner than this after its answer is a copy of the first one.
   package static let requestRepeatInterval: Nanoseconds = .milliseconds(250)
 
+  /// Between the pieces of a window as long as no round trip was measured: more than one of a local network.
+  private static let pauseUnmeasured: Nanoseconds = .milliseconds(5)
+
   package init(_ parameters: Parameters) {
     self.parameters = parameters
     // A last block always follows, empty where the size is a multiple: RFC 1350 section 6.
@@ -88,6 +97,7 @@ package struct Transfer: Sendable {
     let hasOptions = !parameters.negotiation.acknowledged.isEmpty
     acknowledged = hasOptions ? -1 : 0
     sent = acknowledged
+    pace = Pace(window: Int64(parameters.negotiation.windowSize))
     bytesIn = parameters.requestSize
     // RFC 2349: the client's number of seconds is the longest wait; a measured round trip makes it shorter.
     roundTrip = RoundTripEstimator(ceiling: .seconds(parameters.negotiation.timeout ?? 8))
@@ -111,8 +121,8 @@ package struct Transfer: Sendable {
     guard sent > acknowledged,
       let block = parameters.numbering.block(number, in: (acknowledged + 1)...sent)
     else {
-      if isConfirmed, number == parameters.numbering.wire(acknowledged) { acknowledgedAgain(at: now) }
-      return .nothing
+      guard isConfirmed, number == parameters.numbering.wire(acknowledged) else { return .nothing }
+      return acknowledgedAgain(at: now)
     }
     isConfirmed = true
     lastProgressAt = now
@@ -121,11 +131,12 @@ package struct Transfer: Sendable {
     guard block < lastBlock else { return .end(.finished) }
     guard block < sent else {
       if let flightSentAt { roundTrip.measured(now - flightSentAt) }
+      if rest.isEmpty, block > 0 { pace.windowArrived() }
       return .send(sendWindow(at: now))
     }
     // RFC 7440 section 4: a number below the window's last tells of a loss; go on after that block. An ACK
     // soon after another of this kind is about blocks sent before that: wait a round trip, then look again.
-    let pause = min(roundTrip.smoothed ?? 0, RoundTripEstimator.floor)
+    pace.blocksWereLost()
     if let lastRecoveryAt, now < lastRecoveryAt + pause {
       recoveryIsDue = true
       deadline = lastRecoveryAt + pause
@@ -138,11 +149,22 @@ package struct Transfer: Sendable {
   /// What was acknowledged before says nothing new. To send anything for a duplicate would double every packet from
   /// here on: RFC 1123 section 4.2.3.1 (Sorcerer's Apprentice). But it shows a client that still waits, so the timer
   /// need not wait longer than it would without the silence before.
-  private mutating func acknowledgedAgain(at now: Nanoseconds) {
+  private mutating func acknowledgedAgain(at now: Nanoseconds) -> Step {
     lastHeardAt = now
-    guard !recoveryIsDue else { return }
+    guard !recoveryIsDue else { return .nothing }
+    // The exception: the window is still being sent, and the client repeats its ACK a round trip after it began. It
+    // lacks the window's first block (RFC 7440 section 4), and would drop all the rest. Once, so nothing multiplies.
+    if !rest.isEmpty {
+      let first = rest.lowerBound - 1
+      guard !beganAnew, first > acknowledged + 1, now >= windowBeganAt + pause else { return .nothing }
+      pace.blocksWereLost()
+      let blocks = sendWindow(at: now)
+      beganAnew = true
+      return .send(blocks)
+    }
     roundTrip.signOfLife()
     deadline = min(deadline, max(now, lastSentAt + roundTrip.timeout))
+    return .nothing
   }
 
   /// The same request came again, from the same address and port.
@@ -161,6 +183,7 @@ package struct Transfer: Sendable {
       lastRecoveryAt = now
       return .send(sendWindow(at: now))
     }
+    guard rest.isEmpty else { return .send(sendPiece(at: now)) }
     guard now < givingUpAt else { return .end(endingOfSilence) }
     roundTrip.timedOut()
     // An address that never answered may be someone else's, and what is sent to it an attack on its owner.
@@ -168,6 +191,7 @@ package struct Transfer: Sendable {
       schedule(at: now)
       return .nothing
     }
+    pace.blocksWereLost()
     return .send(sendWindow(at: now))
   }
 
@@ -180,22 +204,36 @@ package struct Transfer: Sendable {
     return .end(.failed("the client ended it with error \(code.rawValue)" + (text.isEmpty ? "" : ": \(text)")))
   }
 
-  /// Sends everything from the first block that is not acknowledged to the end of its window.
+  /// Begins the window that follows the last acknowledged block.
   private mutating func sendWindow(at now: Nanoseconds) -> Blocks {
     let first = acknowledged + 1
     // The OACK is a window of its own, and so is the first block where there was none: nothing more leaves
     // before the client has shown that it is there.
     let width = first == 0 || !isConfirmed ? 1 : Int64(parameters.negotiation.windowSize)
-    let end = min(first + width, lastBlock + 1)
-    let again = max(0, min(end, sent + 1) - first)
-    retransmissions += Int(again)
-    flightSentAt = again == 0 ? now : nil
-    sent = max(sent, end - 1)
+    rest = first..<min(first + width, lastBlock + 1)
     if !isConfirmed { bytesOut += parameters.firstAnswerSize }
-    lastSentAt = now
+    windowBeganAt = now
+    beganAnew = false
     recoveryIsDue = false
-    schedule(at: now)
-    return first..<end
+    return sendPiece(at: now)
+  }
+
+  /// Sends as much of the window as may leave at once: all of it, unless blocks were lost lately.
+  private mutating func sendPiece(at now: Nanoseconds) -> Blocks {
+    let piece = rest.lowerBound..<min(rest.lowerBound + pace.blocksAtOnce, rest.upperBound)
+    rest = piece.upperBound..<rest.upperBound
+    retransmissions += Int(max(0, min(piece.upperBound, sent + 1) - piece.lowerBound))
+    // The client answers the last one.
+    flightSentAt = piece.upperBound - 1 > sent ? now : nil
+    sent = max(sent, piece.upperBound - 1)
+    lastSentAt = now
+    if rest.isEmpty { schedule(at: now) } else { deadline = now + pause }
+    return piece
+  }
+
+  /// A round trip and a little more, but not so long that a client would take a window in pieces for silence.
+  private var pause: Nanoseconds {
+    roundTrip.smoothed.map { min($0 + $0 / 4, RoundTripEstimator.floor) } ?? Self.pauseUnmeasured
   }
 
   private mutating func schedule(at now: Nanoseconds) {

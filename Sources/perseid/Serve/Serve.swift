@@ -42,7 +42,8 @@ struct Serve: AsyncParsableCommand {
 
     let tftp = try TFTPServer(
       ServerConfiguration(
-        port: configuration.tftp.port, subnets: interfaces.map(\.subnet) + configuration.dhcp.relayed.map(\.subnet)),
+        port: configuration.tftp.port, usesSinglePort: configuration.tftp.singlePort,
+        subnets: interfaces.map(\.subnet) + configuration.dhcp.relayed.map(\.subnet)),
       source: appliance.bootContent, observer: appliance.observer, logger: logger)
     let http = NodeHTTPServer(api: appliance.nodeService, port: configuration.provisioner.port, logger: logger)
     try await http.start()
