@@ -64,7 +64,7 @@ let package = Package(
     library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
-      sources: ["Leases", "Server"], exclude: ["Wire", "Client"]),
+      sources: ["Leases", "Server", "RouterSearch"], exclude: ["Wire", "Client"]),
     library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio),
 
     // What appliance and stage 1 both read.

@@ -4,6 +4,9 @@
 #include "clinux_dhcp.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
@@ -80,4 +83,47 @@ failed:;
   close(descriptor);
   errno = error;
   return -1;
+}
+
+int clinux_dhcp_join_all_routers(const char *interface) {
+  unsigned index = if_nametoindex(interface);
+  if (index == 0) return -1;
+  struct ipv6_mreq group = {.ipv6mr_interface = index};
+  inet_pton(AF_INET6, "ff02::2", &group.ipv6mr_multiaddr);
+  int descriptor = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor >= 0) {
+    if (setsockopt(descriptor, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group) == 0) return descriptor;
+    close(descriptor);
+  }
+  // Protocol 0: nothing is ever received on it.
+  descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return -1;
+  struct packet_mreq cards = {
+      .mr_ifindex = (int)index, .mr_type = PACKET_MR_MULTICAST, .mr_alen = ETH_ALEN,
+      .mr_address = {0x33, 0x33, 0, 0, 0, 2}};
+  struct packet_mreq nodes = cards;
+  nodes.mr_address[5] = 1;
+  if (setsockopt(descriptor, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &cards, sizeof cards) == 0 &&
+      setsockopt(descriptor, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &nodes, sizeof nodes) == 0)
+    return descriptor;
+  int error = errno;
+  close(descriptor);
+  errno = error;
+  return -1;
+}
+
+int clinux_dhcp_link_local_address(const char *interface, uint8_t address[16]) {
+  struct ifaddrs *all;
+  if (getifaddrs(&all) < 0) return -1;
+  int result = -1;
+  for (struct ifaddrs *one = all; one != NULL && result != 0; one = one->ifa_next) {
+    if (one->ifa_addr == NULL || one->ifa_addr->sa_family != AF_INET6) continue;
+    if (strcmp(one->ifa_name, interface) != 0) continue;
+    const struct sockaddr_in6 *found = (const struct sockaddr_in6 *)one->ifa_addr;
+    if (!IN6_IS_ADDR_LINKLOCAL(&found->sin6_addr)) continue;
+    memcpy(address, &found->sin6_addr, 16);
+    result = 0;
+  }
+  freeifaddrs(all);
+  return result;
 }

@@ -210,7 +210,7 @@ struct DHCPInteropTests {
 
 extension NetworkNamespace {
   /// Runs blocking code on a thread of its own inside this namespace.
-  fileprivate func runBlocking<Result: Sendable>(
+  func runBlocking<Result: Sendable>(
     _ body: @escaping @Sendable () throws -> Result
   ) async throws -> Result {
     let path = "/run/netns/\(name)"

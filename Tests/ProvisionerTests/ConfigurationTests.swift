@@ -8,7 +8,7 @@ struct ConfigurationTests {
   @Test("Only the interface is needed, and everything else has its documented default")
   func defaults() throws {
     let configuration = try Configuration.parse(yaml: "network: { interface: eth1 }\n", file: "p.yaml")
-    #expect(configuration.network.interfaces == ["eth1"])
+    #expect(configuration.network.interfaces == ["eth1"] && configuration.network.answerRouterSearch)
     #expect(configuration.dhcp == Configuration.DHCP())
     #expect(configuration.dhcp.mode == .authoritative && configuration.dhcp.leaseSeconds == 3600)
     #expect(configuration.tftp.port == 69 && configuration.provisioner.port == 9870 && configuration.admin.port == 0)
@@ -20,7 +20,7 @@ struct ConfigurationTests {
   @Test("The documented example is read as it stands")
   func example() throws {
     let yaml = """
-      network:      { interface: [eth1, eth2] }
+      network:      { interface: [eth1, eth2], answerRouterSearch: false }
       dhcp:                         # mode: authoritative | proxy | off
         mode: proxy
         pool: 10.0.1.1-10.0.200.254
@@ -38,7 +38,7 @@ struct ConfigurationTests {
       states:       { readyIntervalSeconds: 5 }
       """
     let configuration = try Configuration.parse(yaml: yaml, file: "p.yaml")
-    #expect(configuration.network.interfaces == ["eth1", "eth2"])
+    #expect(configuration.network.interfaces == ["eth1", "eth2"] && !configuration.network.answerRouterSearch)
     #expect(configuration.dhcp.mode == .proxy && configuration.dhcp.dns.count == 2 && configuration.dhcp.ntp.count == 1)
     #expect(configuration.dhcp.relayed.first?.router == IPv4Address(10, 2, 0, 1))
     #expect(configuration.paths.state == "/srv/perseid")

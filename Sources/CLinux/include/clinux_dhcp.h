@@ -21,4 +21,13 @@ int clinux_dhcp_send(
 enum clinux_dhcp_step { clinux_dhcp_step_open, clinux_dhcp_step_interface, clinux_dhcp_step_port };
 int clinux_dhcp_open(
     const char *interface, uint16_t port, int receive_buffer, enum clinux_dhcp_step *step);
+
+// Joins the group of IPv6 routers, ff02::2, on an interface: its card then takes frames to that group,
+// and switches that snoop pass them on. Where the interface has no IPv6, the card alone is told.
+// A shim for the structures, as above. Returns a descriptor that keeps the membership while it is
+// open, or -1 with errno set.
+int clinux_dhcp_join_all_routers(const char *interface);
+
+// The IPv6 link-local address of an interface. A shim for the structures, as above. 0, or -1 for none.
+int clinux_dhcp_link_local_address(const char *interface, uint8_t address[16]);
 #endif

@@ -8,21 +8,29 @@ import Synchronization
 struct CaptureHandle: ~Copyable {
   private let handle: OpaquePointer
 
+  enum Direction {
+    case incoming
+    /// What this machine sends as well, but for what this handle does.
+    case both
+  }
+
   /// Opens the interface for whole frames in immediate mode, without promiscuous mode, never waiting.
   /// - Parameter filter: What the kernel hands over, in libpcap's language.
-  init(interface: String, filter: String, bufferBytes: Int32) throws(DHCPServerError) {
-    handle = try Self.open(interface: interface, filter: filter, bufferBytes: bufferBytes)
+  init(
+    interface: String, filter: String, bufferBytes: Int32, direction: Direction = .incoming
+  ) throws(DHCPServerError) {
+    handle = try Self.open(interface, filter, bufferBytes, direction)
   }
 
   private static func open(
-    interface: String, filter: String, bufferBytes: Int32
+    _ interface: String, _ filter: String, _ bufferBytes: Int32, _ direction: Direction
   ) throws(DHCPServerError) -> OpaquePointer {
     var message = [CChar](repeating: 0, count: Int(PCAP_ERRBUF_SIZE))
     guard let handle = pcap_create(interface, &message) else {
       throw .failed(what: "open a capture", interface: interface, why: text(message))
     }
     do {
-      try activate(handle, interface, filter, bufferBytes)
+      try activate(handle, interface, filter, bufferBytes, direction)
     } catch {
       pcap_close(handle)
       throw error
@@ -31,7 +39,7 @@ struct CaptureHandle: ~Copyable {
   }
 
   private static func activate(
-    _ handle: OpaquePointer, _ interface: String, _ filter: String, _ bufferBytes: Int32
+    _ handle: OpaquePointer, _ interface: String, _ filter: String, _ bufferBytes: Int32, _ direction: Direction
   ) throws(DHCPServerError) {
     pcap_set_snaplen(handle, Int32(DHCPMessage.maximumLength + 128))
     pcap_set_promisc(handle, 0)
@@ -59,7 +67,9 @@ struct CaptureHandle: ~Copyable {
       throw .failed(what: "compile the filter '\(filter)'", interface: interface, why: error(handle))
     }
     defer { pcap_freecode(&program) }
-    guard pcap_setfilter(handle, &program) == 0, pcap_setdirection(handle, PCAP_D_IN) == 0 else {
+    guard pcap_setfilter(handle, &program) == 0,
+      pcap_setdirection(handle, direction == .incoming ? PCAP_D_IN : PCAP_D_INOUT) == 0
+    else {
       throw .failed(what: "set the filter '\(filter)'", interface: interface, why: error(handle))
     }
   }

@@ -42,7 +42,7 @@ extension Configuration {
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
     guard let node else { throw missing }
     let root = try YAMLSection(node, file: file, path: "", allowed: names)
-    guard let network = try root.section("network", allowed: ["interface"]) else { throw missing }
+    guard let network = try root.section("network", allowed: ["interface", "answerRouterSearch"]) else { throw missing }
     let isName: (String) -> String? = {
       (1...15).contains($0.utf8.count) && !$0.contains("/") && !$0.contains(" ") ? $0 : nil
     }
@@ -57,6 +57,7 @@ extension Configuration {
     var result = Configuration(file: file)
     for name in interfaces where !result.network.interfaces.contains(name) { result.network.interfaces.append(name) }
     result.lines["network.interface"] = network.line(of: "interface")
+    result.network.answerRouterSearch = try network.bool("answerRouterSearch") ?? result.network.answerRouterSearch
     try result.readDHCP(root)
     let port = "a port"
     if let section = try root.section("tftp", allowed: ["port"]) {

@@ -5,6 +5,8 @@ package struct Configuration: Hashable, Sendable {
   package struct Network: Hashable, Sendable {
     /// Where nodes are: one or several.
     package var interfaces: [String]
+    /// Whether to tell machines that look for an IPv6 router that there is none, where there is none.
+    package var answerRouterSearch = true
   }
 
   package struct DHCP: Hashable, Sendable {

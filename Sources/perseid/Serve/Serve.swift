@@ -59,8 +59,12 @@ struct Serve: AsyncParsableCommand {
       ) { readiness.partAnswers() }
     }
 
+    let searches: [any Service] =
+      configuration.network.answerRouterSearch
+      ? interfaces.map { RouterSearchService(interface: $0.name, logger: logger) } : []
+
     // The model comes first and so stops last: what the servers say on their way out is still written.
-    let services: [any Service] = [appliance, tftp, http, admin] + dhcp
+    let services: [any Service] = [appliance, tftp, http, admin] + dhcp + searches
     var group = ServiceGroupConfiguration(
       services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     group.maximumGracefulShutdownDuration = .seconds(10)
