@@ -3,6 +3,7 @@
 #   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
 #   make test                          every test, boots included
 #   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too
+#   make fuzz                          every fuzzer for FUZZ_SECONDS (60) each
 #   make build lint install deb clean
 
 SWIFT ?= swift
@@ -18,7 +19,7 @@ PRIVATELY := $(LAB)/in-private-namespaces
 
 export PERSEID_CACHE FIRMWARE NODES BENCH_JSON
 
-.PHONY: all build demo test bench lint install deb clean
+.PHONY: all build demo test bench fuzz lint install deb clean
 .PHONY: packages-build packages-test packages-bench tree-bookworm tree-trixie
 
 all: build
@@ -41,6 +42,11 @@ test: packages-build packages-test tree-bookworm tree-trixie
 bench: packages-build packages-test packages-bench tree-bookworm build
 	$(SWIFT) build -c release --product perseid-bench
 	$(PRIVATELY) $(RELEASE)/perseid-bench
+
+FUZZ_SECONDS ?= 60
+
+fuzz: packages-build
+	Tests/Fuzz/run $(FUZZ_SECONDS)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel --configuration .swift-format \

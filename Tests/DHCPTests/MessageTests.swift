@@ -172,9 +172,10 @@ struct MessageTests {
     #expect(Array(bytes[240...]) == padded(hex("350102 0104ffffff00 5203010107 ff"), to: 60))
   }
 
-  @Test("what does not fit the client's maximum message size is left out, option 82 never")
+  @Test("what does not fit the client's maximum message size is left out beside a boot file, option 82 never")
   func maximumSize() throws {
-    let message = try DHCPMessage(parsing: Self.discover.span)
+    var message = try DHCPMessage(parsing: Self.discover.span)
+    message.bootFile = Array("undionly.kpxe".utf8)
     var writer = DHCPMessageWriter(appendingTo: [], fixedPartOf: message, type: .offer, maximumLength: 300)
     writer.add(.hostName, bytes: [UInt8](repeating: 65, count: 60))
     writer.add(.subnetMask, address("255.255.0.0"))

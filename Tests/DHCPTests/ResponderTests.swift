@@ -17,7 +17,9 @@ final class ResponderDesk: ClientPolicy {
   private let answers = Mutex(Answers())
   private let made = Mutex<Responder?>(nil)
 
-  init(bootFile: String? = "undionly.kpxe", reservations: [MACAddress: IPv4Address] = [:]) {
+  init(
+    bootFile: String? = "undionly.kpxe", reservations: [MACAddress: IPv4Address] = [:], allowsDynamicBOOTP: Bool = false
+  ) {
     answers.withLock {
       $0.bootFile = bootFile
       $0.reservations = reservations
@@ -25,13 +27,14 @@ final class ResponderDesk: ClientPolicy {
     let configuration = DHCPServerConfiguration(
       interface: "eth1", serverAddress: Self.server,
       network: .init(
-        subnet: IPv4Subnet("10.0.0.0/24")!, pools: [IPv4Range("10.0.0.100-10.0.0.199")!], router: address("10.0.0.254")),
+        subnet: IPv4Subnet("10.0.0.0/24")!, pools: [IPv4Range("10.0.0.100-10.0.0.199")!], router: address("10.0.0.254"),
+        mtu: 9000, domainSearch: ["cluster.test", "test"], routes: [ClasslessRoute("192.168.0.0/16 via 10.0.0.7")!]),
       relayed: [
         .init(
           subnet: IPv4Subnet("10.2.0.0/16")!, pools: [IPv4Range("10.2.1.1-10.2.1.9")!], router: address("10.2.0.1"))
       ],
       leaseSeconds: 600, nameServers: [address("10.0.0.53")], domain: "cluster.test",
-      timeServers: [address("10.0.0.123")])
+      timeServers: [address("10.0.0.123")], allowsDynamicBOOTP: allowsDynamicBOOTP)
     made.withLock { $0 = Responder(configuration, policy: self, leases: [], isObserved: true) }
   }
 
@@ -195,9 +198,6 @@ struct ResponderTests {
     var reply = request(.discover)
     reply.operation = .reply
     #expect(throws: Ignored.notARequest) { try desk.reply(to: reply) }
-    var bootp = request(.discover)
-    bootp.options = DHCPOptions()
-    #expect(throws: Ignored.bootp) { try desk.reply(to: bootp) }
     #expect(throws: Ignored.serverMessage) { try desk.reply(to: request(.offer)) }
     #expect(throws: Ignored.incompleteRequest) { try desk.reply(to: request(.request)) }
     // A unicast request from a network that is not ours once ended a well-known server.

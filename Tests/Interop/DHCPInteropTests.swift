@@ -1,4 +1,3 @@
-import DHCP
 import DHCPClient
 import DHCPWire
 import Foundation
@@ -7,6 +6,8 @@ import Lab
 import Logging
 import NetworkTypes
 import Testing
+
+@testable import DHCP
 
 @Suite(.enabled(if: NetworkNamespace.isAvailable, Comment(rawValue: NetworkNamespace.unavailable)), .serialized)
 struct DHCPInteropTests {
@@ -181,6 +182,33 @@ struct DHCPInteropTests {
       }
       #expect(lab.exchanges.steps == ["DISCOVER>OFFER", "REQUEST>ACK", "REQUEST>ACK"])
       #expect(lab.server.statistics.received == 3)
+    }
+  }
+
+  @Test("another server's replies are reported with address and card, once for many, and ours are not")
+  func otherServer() async throws {
+    try await DHCPLab.with { lab in
+      let rogue = MACAddress(rawValue: 0x0200_0000_0066)
+      try await lab.clients.runBlocking {
+        var message = DHCPMessage(
+          operation: .reply, hardware: HardwareAddress(lab.card), transaction: 5,
+          yourAddress: IPv4Address(192, 168, 1, 50))
+        message.options.set(.messageType, [DHCPMessageType.offer.rawValue])
+        message.options.set(.serverIdentifier, [192, 168, 1, 1])
+        var frame = [UInt8](repeating: 0, count: UDPFrame.headerLength) + message.serialized()
+        UDPFrame(
+          sourceCard: rogue, destinationCard: .broadcast, source: IPv4Address(192, 168, 1, 1),
+          destination: .broadcast, sourcePort: DHCPPort.server, destinationPort: DHCPPort.client
+        ).writeHeaders(into: &frame)
+        let sender = try FrameSender(interface: "eth0")
+        for _ in 0..<3 { #expect(sender.send(frame)) }
+      }
+      let card = lab.card
+      _ = try await lab.clients.runBlocking {
+        try DHCPClient.acquire(on: "eth0", hardwareAddress: card, vendorClass: "perseid-stage1", within: 10)
+      }
+      #expect(await lab.exchanges.holds { lab.server.statistics.otherServers == 3 })
+      #expect(lab.exchanges.otherServers == [OtherServer(address: IPv4Address(192, 168, 1, 1), card: rogue)])
     }
   }
 

@@ -96,6 +96,7 @@ struct TestPolicy: ClientPolicy {
 /// Exchanges as they happen, for a test to wait for one.
 final class ExchangeLog: ExchangeObserver {
   private let exchanges = Mutex<[Exchange]>([])
+  private let servers = Mutex<[OtherServer]>([])
   private let stream: AsyncStream<Void>
   private let signal: AsyncStream<Void>.Continuation
 
@@ -108,6 +109,12 @@ final class ExchangeLog: ExchangeObserver {
     signal.yield()
   }
 
+  func observed(_ server: OtherServer) {
+    servers.withLock { $0.append(server) }
+    signal.yield()
+  }
+
+  var otherServers: [OtherServer] { servers.withLock { $0 } }
   var all: [Exchange] { exchanges.withLock { $0 } }
   /// `DISCOVER>OFFER` and so on.
   var steps: [String] { all.map { "\($0.received)>\($0.sent ?? "")" } }
@@ -115,10 +122,16 @@ final class ExchangeLog: ExchangeObserver {
   /// Waits until an exchange reads like `step`.
   /// - Returns: Whether one did within ten seconds.
   func contains(_ step: String) async -> Bool {
+    await holds { self.steps.contains(step) }
+  }
+
+  /// Waits until something is true of what was observed.
+  /// - Returns: Whether it was within ten seconds.
+  func holds(_ condition: @escaping @Sendable () -> Bool) async -> Bool {
     await withTaskGroup(of: Bool.self) { group in
       group.addTask {
-        if self.steps.contains(step) { return true }
-        for await _ in self.stream where self.steps.contains(step) { return true }
+        if condition() { return true }
+        for await _ in self.stream where condition() { return true }
         return false
       }
       group.addTask {

@@ -30,8 +30,12 @@ struct ConfigurationTests {
         dns: [10.0.0.2, 10.0.0.3]
         ntp: 10.0.0.4
         domain: cluster.example
+        mtu: 9000
+        domainSearch: [cluster.example, example]
+        routes: 192.168.0.0/16 via 10.2.0.7
         relayed:
           - { subnet: 10.2.0.0/16, pool: 10.2.1.1-10.2.200.254, router: 10.2.0.1 }
+          - { subnet: 10.3.0.0/16, pool: 10.3.1.1-10.3.1.9, mtu: 1500, routes: [10.9.0.0/16 via 10.3.0.2] }
       tftp:         { port: 6900, singlePort: true }
       admin:        { port: 9871 }
       paths:        { state: /srv/perseid/ }
@@ -43,6 +47,10 @@ struct ConfigurationTests {
     #expect(configuration.dhcp.mode == .proxy && configuration.dhcp.dns.count == 2 && configuration.dhcp.ntp.count == 1)
     #expect(configuration.dhcp.relayed.first?.router == IPv4Address(10, 2, 0, 1))
     #expect(configuration.tftp.port == 6900 && configuration.tftp.singlePort)
+    #expect(configuration.dhcp.mtu == 9000 && configuration.dhcp.domainSearch == ["cluster.example", "example"])
+    #expect(configuration.dhcp.routes.map(\.description) == ["192.168.0.0/16 via 10.2.0.7"])
+    #expect(configuration.dhcp.relayed.map(\.mtu) == [nil, 1500])
+    #expect(configuration.dhcp.relayed.last?.routes?.map(\.description) == ["10.9.0.0/16 via 10.3.0.2"])
     #expect(configuration.paths.state == "/srv/perseid")
     #expect(!configuration.defaults.enabled && configuration.defaults.nodeName == "c##x")
     #expect(configuration.states.readyIntervalSeconds == 5 && configuration.states.silenceSeconds == 30)
@@ -58,6 +66,8 @@ struct ConfigurationTests {
       ("network: { interface: eth1 }\ndhcp:\n  leaseSeconds: 5\n", 3, "dhcp.leaseSeconds", "found '5'"),
       ("network: { interface: eth1 }\ndhcp:\n  pool: 10.0.0.9-10.0.0.2\n", 3, "dhcp.pool", "10.0.0.9-10.0.0.2"),
       ("network: { interface: eth1 }\ndhcp: [1]\n", 2, "dhcp", "found a list"),
+      ("network: { interface: eth1 }\ndhcp:\n  mtu: 67\n", 3, "dhcp.mtu", "bytes from 68"),
+      ("network: { interface: eth1 }\ndhcp:\n  routes: 10.9.0.0/16\n", 3, "dhcp.routes", "via 10.0.0.254"),
       ("network: { interface: eth1 }\ndhcp:\n  router: [10.0.0.1]\n", 3, "dhcp.router", "found a list"),
       (
         "network: { interface: eth1 }\ndhcp:\n  relayed:\n    - { subnet: 10.2.0.0/16, pool: 10.3.1.1-10.3.1.9 }\n", 4,

@@ -56,4 +56,10 @@ package struct Exchange: Hashable, Sendable {
 /// Told of every exchange, on the server's own path: must return at once.
 package protocol ExchangeObserver: Sendable {
   func observed(_ exchange: Exchange)
+  /// Another DHCP server was heard on the segment: once a minute at most for each.
+  func observed(_ server: OtherServer)
+}
+
+extension ExchangeObserver {
+  package func observed(_ server: OtherServer) {}
 }

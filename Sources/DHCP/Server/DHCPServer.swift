@@ -62,7 +62,8 @@ package final class DHCPServer: Service {
     let interface = configuration.interface
     let card = try Interface.hardwareAddress(of: interface)
     let capture = CaptureReader(
-      try CaptureHandle(interface: interface, filter: Self.filter(for: configuration), bufferBytes: 8 << 20))
+      try CaptureHandle(interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: 8 << 20)
+    )
     let frames = try FrameSender(interface: interface)
     let descriptor = try ServerSocket.open(interface: interface)
     let sender = ReplySender(
@@ -78,7 +79,7 @@ package final class DHCPServer: Service {
     }
     let intake = Intake(
       configuration, responder: responder, sender: sender, commits: commits, counters: counters,
-      complaints: complaints, logger: logger)
+      complaints: complaints, observer: observer, logger: logger)
     let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .channelOption(.receivePacketInfo, value: true)
       .channelOption(.datagramVectorReadMessageCount, value: 16)
@@ -162,11 +163,13 @@ package final class DHCPServer: Service {
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
-  /// four bytes at 24 of the message and 32 of the datagram, is zero).
-  private static func filter(for configuration: DHCPServerConfiguration) -> String {
+  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients.
+  private static func filter(for configuration: DHCPServerConfiguration, card: MACAddress) -> String {
     let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
     let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
-    return "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+    let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+    let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
+    return "(\(requests)) or (\(replies))"
   }
 }
 

@@ -1,3 +1,4 @@
+package import DHCPWire
 package import NetworkTypes
 
 /// How the DHCP server serves one interface.
@@ -16,11 +17,23 @@ package struct DHCPServerConfiguration: Hashable, Sendable {
     /// Addresses for clients without a reservation.
     package var pools: [IPv4Range]
     package var router: IPv4Address?
+    /// Option 26: the largest packet of the network, in bytes with its IP header.
+    package var mtu: UInt16?
+    /// Option 119.
+    package var domainSearch: [String]
+    /// Option 121, without the default route, which is ``router``.
+    package var routes: [ClasslessRoute]
 
-    package init(subnet: IPv4Subnet, pools: [IPv4Range], router: IPv4Address? = nil) {
+    package init(
+      subnet: IPv4Subnet, pools: [IPv4Range], router: IPv4Address? = nil, mtu: UInt16? = nil,
+      domainSearch: [String] = [], routes: [ClasslessRoute] = []
+    ) {
       self.subnet = subnet
       self.pools = pools
       self.router = router
+      self.mtu = mtu
+      self.domainSearch = domainSearch
+      self.routes = routes
     }
   }
 
@@ -38,11 +51,14 @@ package struct DHCPServerConfiguration: Hashable, Sendable {
   package var nameServers: [IPv4Address]
   package var domain: String?
   package var timeServers: [IPv4Address]
+  /// Whether BOOTP clients without a reservation get addresses of the pool. They never renew: such an
+  /// address may be another's once ``leaseSeconds`` have passed.
+  package var allowsDynamicBOOTP: Bool
 
   package init(
     mode: Mode = .authoritative, interface: String, serverAddress: IPv4Address, network: Network,
     relayed: [Network] = [], leaseSeconds: UInt32 = 3600, nameServers: [IPv4Address] = [], domain: String? = nil,
-    timeServers: [IPv4Address] = []
+    timeServers: [IPv4Address] = [], allowsDynamicBOOTP: Bool = false
   ) {
     self.mode = mode
     self.interface = interface
@@ -53,6 +69,7 @@ package struct DHCPServerConfiguration: Hashable, Sendable {
     self.nameServers = nameServers
     self.domain = domain
     self.timeServers = timeServers
+    self.allowsDynamicBOOTP = allowsDynamicBOOTP
   }
 
   /// The card's own network first, then those behind relay agents: their numbers in the lease machine.

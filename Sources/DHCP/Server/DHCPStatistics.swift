@@ -13,6 +13,8 @@ package struct DHCPStatistics: Hashable, Sendable {
   package var overloaded = 0
   /// Replies left out since their lease could not be written.
   package var uncommitted = 0
+  /// Replies of other servers heard on the segment.
+  package var otherServers = 0
   /// Packets without use, by reason: those of ``DHCPParseError``, ``FrameError`` and ``Ignored``.
   package var ignored: [String: Int] = [:]
 }
@@ -26,6 +28,7 @@ final class Counters: Sendable {
   let unsent = Atomic(0)
   let overloaded = Atomic(0)
   let uncommitted = Atomic(0)
+  let otherServers = Atomic(0)
   private let reasons = Mutex<[String: Int]>([:])
 
   /// - Parameter reason: One of a fixed set of words, so that hostile packets cannot make this grow.
@@ -38,7 +41,8 @@ final class Counters: Sendable {
       received: received.load(ordering: .relaxed), offers: offers.load(ordering: .relaxed),
       acknowledgements: acknowledgements.load(ordering: .relaxed), refusals: refusals.load(ordering: .relaxed),
       unsent: unsent.load(ordering: .relaxed), overloaded: overloaded.load(ordering: .relaxed),
-      uncommitted: uncommitted.load(ordering: .relaxed), ignored: reasons.withLock { $0 })
+      uncommitted: uncommitted.load(ordering: .relaxed), otherServers: otherServers.load(ordering: .relaxed),
+      ignored: reasons.withLock { $0 })
   }
 }
 

@@ -14,25 +14,34 @@ final class Intake: Sendable {
   private let counters: Counters
   private let complaints: Complaints
   private let logger: Logger
+  private let observer: (any ExchangeObserver)?
   private let segmentBroadcast: IPv4Address
+  private let serverAddress: IPv4Address
+  private let rogueWatch = Mutex(RogueWatch())
 
   init(
     _ configuration: DHCPServerConfiguration, responder: Responder, sender: ReplySender, commits: CommitQueue,
-    counters: Counters, complaints: Complaints, logger: Logger
+    counters: Counters, complaints: Complaints, observer: (any ExchangeObserver)?, logger: Logger
   ) {
     self.responder = responder
     self.sender = sender
     self.commits = commits
     self.counters = counters
     self.complaints = complaints
+    self.observer = observer
     self.logger = logger
     segmentBroadcast = configuration.network.subnet.broadcast
+    serverAddress = configuration.serverAddress
   }
 
-  /// A frame of the capture: broadcast without a relay agent, as its filter lets nothing else through.
+  /// A frame of the capture: broadcast without a relay agent, or another server's reply, as its filter
+  /// lets nothing else through.
   func received(frame: Span<UInt8>) {
     do {
-      let (_, payload) = try UDPFrame.parse(frame)
+      let (headers, payload) = try UDPFrame.parse(frame)
+      if headers.destinationPort == DHCPPort.client {
+        return heard(reply: frame.extracting(payload), in: headers)
+      }
       received(message: frame.extracting(payload), wasBroadcast: true)
     } catch {
       ignored(error.kind)
@@ -74,6 +83,23 @@ final class Intake: Sendable {
       logger.warning("no address is free for a client: make dhcp.pool larger, or dhcp.leaseSeconds smaller")
     }
     sender.send(immediate)
+  }
+
+  /// What another server says: addresses of two servers that do not know of each other collide.
+  private func heard(reply bytes: Span<UInt8>, in headers: UDPFrame) {
+    guard let message = try? DHCPMessage(parsing: bytes),
+      let server = OtherServer(reply: message, in: headers, own: serverAddress)
+    else { return }
+    counters.otherServers.count()
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    guard rogueWatch.withLock({ $0.isNews(server, at: now.tv_sec) }) else { return }
+    logger.warning(
+      """
+      another DHCP server answers on this network, so that machines may get wrong addresses or not boot: find it by \
+      its hardware address in the switches' tables and stop it, or set dhcp.mode to off if it is to be the only one
+      """, metadata: ["address": "\(server.address)", "card": "\(server.card)"])
+    observer?.observed(server)
   }
 
   private func ignored(_ kind: String) {

@@ -7,6 +7,27 @@ struct ReplyComposer: Sendable {
     var netmask: IPv4Address
     var broadcast: IPv4Address
     var router: IPv4Address?
+    var mtu: UInt16?
+    /// Options 119 and 121 as they are written; empty for none.
+    var domainSearch: [UInt8]
+    var routes: [UInt8]
+
+    init(_ network: DHCPServerConfiguration.Network) {
+      netmask = network.subnet.netmask
+      broadcast = network.subnet.broadcast
+      router = network.router
+      mtu = network.mtu
+      domainSearch = DomainSearch.encode(network.domainSearch)
+      var routes = network.routes
+      // RFC 3442: who takes these routes ignores the router option, so that the default route has to be
+      // among them.
+      if !routes.isEmpty, let router, let all = IPv4Subnet(containing: .any, prefixLength: 0),
+        !routes.contains(where: { $0.destination == all })
+      {
+        routes.append(ClasslessRoute(destination: all, router: router))
+      }
+      self.routes = ClasslessRoute.encode(routes)
+    }
   }
 
   private let configuration: DHCPServerConfiguration
@@ -17,9 +38,7 @@ struct ReplyComposer: Sendable {
 
   init(_ configuration: DHCPServerConfiguration) {
     self.configuration = configuration
-    networks = configuration.networks.map {
-      NetworkOptions(netmask: $0.subnet.netmask, broadcast: $0.subnet.broadcast, router: $0.router)
-    }
+    networks = configuration.networks.map(NetworkOptions.init)
     domain = Array((configuration.domain ?? "").utf8)
     serverAddressText = Array(configuration.serverAddress.description.utf8)
   }
@@ -27,15 +46,16 @@ struct ReplyComposer: Sendable {
   /// The message, behind ``UDPFrame/headerLength`` bytes of room for headers.
   ///
   /// - Parameters:
-  ///   - type: OFFER or ACK.
+  ///   - type: OFFER or ACK; `nil` for BOOTP, which knows no server identifier and no lease.
   ///   - address: `yiaddr`; 0.0.0.0 in answer to INFORM, which gets no lease times either (RFC 2131,
   ///     section 4.3.5).
   func reply(
-    _ type: DHCPMessageType, to request: DHCPMessage, network: Int, address: IPv4Address, boot: BootOptions,
+    _ type: DHCPMessageType?, to request: DHCPMessage, network: Int, address: IPv4Address, boot: BootOptions,
     hostName: String?
   ) -> [UInt8] {
     var fixed = header(replyTo: request)
-    // RFC 2131, table 3: ciaddr of an ACK is the request's; an OFFER's is 0.
+    // RFC 2131, table 3: ciaddr of an ACK is the request's; an OFFER's is 0. So is it in BOOTP where
+    // the client is given an address (RFC 951, section 7.3).
     fixed.clientAddress = type == .acknowledge ? request.clientAddress : .any
     fixed.yourAddress = address
     fixed.nextServer = boot.nextServer
@@ -43,8 +63,8 @@ struct ReplyComposer: Sendable {
     fixed.bootFile = boot.file.count <= 127 ? boot.file : []
     var writer = DHCPMessageWriter(
       appendingTo: room(), fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
-    writer.add(.serverIdentifier, serverIdentifier(for: request))
-    if address != .any {
+    if type != nil { writer.add(.serverIdentifier, serverIdentifier(for: request)) }
+    if type != nil, address != .any {
       let lease = configuration.leaseSeconds
       writer.add(.leaseTime, lease)
       writer.add(.renewalTime, lease / 2)
@@ -52,10 +72,13 @@ struct ReplyComposer: Sendable {
     }
     let options = networks[network]
     writer.add(.subnetMask, options.netmask)
-    if let router = options.router { writer.add(.router, router) }
+    let takesRoutes = !options.routes.isEmpty && request.asks(for: .classlessRoutes)
+    // RFC 3442: to whom asks for both, "the DHCP server SHOULD NOT include the Router option".
+    if let router = options.router, !takesRoutes { writer.add(.router, router) }
     boot.write(into: &writer)
-    writeRequested(into: &writer, request, options, hostName)
     echo(request, into: &writer)
+    if takesRoutes { writer.add(.classlessRoutes, bytes: options.routes) }
+    writeRequested(into: &writer, request, options, hostName)
     return writer.finish(echoing: request.options[.relayAgentInformation])
   }
 
@@ -89,7 +112,10 @@ struct ReplyComposer: Sendable {
 
   /// What option 57 allows behind IP and UDP headers, and no more than an Ethernet frame takes.
   private func maximumLength(for request: DHCPMessage) -> Int {
-    min(request.maximumMessageSize, 1500) - 28
+    // What the relay agent gets back has its room before all else.
+    let echoed = request.options[.relayAgentInformation].map { $0.count + 2 * max(1, ($0.count + 254) / 255) } ?? 0
+    // RFC 951, section 3: a BOOTP message has 300 bytes.
+    return request.messageType == nil ? 300 : min(request.maximumMessageSize, 1500) - 28 - echoed
   }
 
   private func header(replyTo request: DHCPMessage) -> DHCPMessage {
@@ -108,7 +134,12 @@ struct ReplyComposer: Sendable {
     if isWanted(.nameServers) { writer.add(.nameServers, configuration.nameServers) }
     if !domain.isEmpty, isWanted(.domainName) { writer.add(.domainName, bytes: domain) }
     if isWanted(.timeServers) { writer.add(.timeServers, configuration.timeServers) }
-    if list != nil, isWanted(.broadcastAddress) { writer.add(.broadcastAddress, options.broadcast) }
+    guard list != nil else { return }
+    if isWanted(.broadcastAddress) { writer.add(.broadcastAddress, options.broadcast) }
+    if let mtu = options.mtu, isWanted(.interfaceMTU) { writer.add(.interfaceMTU, mtu) }
+    if !options.domainSearch.isEmpty, isWanted(.domainSearch) {
+      writer.add(.domainSearch, bytes: options.domainSearch)
+    }
   }
 
   /// RFC 6842: "the server MUST return the client identifier". The GUID (option 97) is returned to
@@ -118,5 +149,12 @@ struct ReplyComposer: Sendable {
     if request.machineIdentifier != nil, let raw = request.options[.machineIdentifier] {
       writer.add(.machineIdentifier, bytes: raw)
     }
+  }
+}
+
+extension DHCPMessage {
+  /// Whether the client names an option in its parameter request list.
+  fileprivate func asks(for code: DHCPOptionCode) -> Bool {
+    parameterRequestList?.contains(code.rawValue) ?? false
   }
 }

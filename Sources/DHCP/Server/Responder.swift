@@ -31,8 +31,11 @@ package struct Response: Sendable {
 package enum Ignored: String, Error, Hashable, Sendable {
   /// A server's message.
   case notARequest = "not-a-request"
-  /// No message type: BOOTP.
-  case bootp = "bootp"
+  /// BOOTP (no message type) from a client without a reservation, where addresses of the pool are not
+  /// for BOOTP.
+  case bootp = "bootp-without-reservation"
+  /// BOOTP for another server (`sname` names it).
+  case otherServer = "bootp-other-server"
   /// A message only servers send.
   case serverMessage = "server-message"
   /// Neither an Ethernet address nor a client identifier.
@@ -94,16 +97,19 @@ package final class Responder: Sendable {
     to message: DHCPMessage, _ reception: Reception, now: Int64, enqueue: (Response) -> Void
   ) throws(Ignored) {
     guard message.operation == .request else { throw .notARequest }
-    guard let type = message.messageType else { throw .bootp }
+    let type = message.messageType
     switch type {
     case .offer, .acknowledge, .refuse: throw .serverMessage
-    case .discover, .request, .decline, .release, .inform: break
+    case .discover, .request, .decline, .release, .inform, nil: break
     }
     guard let network = network(of: message) else { throw .unknownNetwork }
     guard let holder = LeaseHolder(message),
       let client = ClientDescription(message, serverAddress: configuration.serverAddress)
     else { throw .nobody }
 
+    guard let type else {
+      return try answerBOOTP(message, client, holder, network, now, enqueue)
+    }
     if type == .inform {
       enqueue(informed(message, type, client, network))
       return
@@ -122,6 +128,62 @@ package final class Responder: Sendable {
         event, from: leaseClient, network: network, now: now, owner: { policy.owner(of: $0) })
       enqueue(response(to: message, type, client, network, decision, boot))
     }
+  }
+
+  // MARK: BOOTP
+
+  /// RFC 951 and RFC 1534: a reply without lease. An address that is set aside for the client is its own
+  /// for ever, and nothing has to be written; one of the pool, where that is allowed, is leased as to
+  /// any other client, and counts as used for as long.
+  private func answerBOOTP(
+    _ message: DHCPMessage, _ client: ClientDescription, _ holder: LeaseHolder, _ network: Int, _ now: Int64,
+    _ enqueue: (Response) -> Void
+  ) throws(Ignored) {
+    // RFC 951, section 7.3: a client that names a server in sname wants no other's answer.
+    guard message.serverName.isEmpty || message.serverName == composer.serverAddressText else { throw .otherServer }
+    let boot = policy.boot(for: client)
+    let leaseClient = LeaseClient(
+      holder: holder, hostName: client.hostName, reservation: policy.reservation(for: client))
+    if let address = leaseClient.reservation, configuration.networks[network].subnet.isHost(address) {
+      return enqueue(
+        bootpResponse(to: message, client, network, LeaseDecision(outcome: .offer(address), reason: .reserved), boot))
+    }
+    guard configuration.allowsDynamicBOOTP else { throw .bootp }
+    machine.withLock { machine in
+      let owner = { [policy] address in policy.owner(of: address) }
+      var decision = machine.handle(
+        .discover(requested: message.clientAddress == .any ? nil : message.clientAddress), from: leaseClient,
+        network: network, now: now, owner: owner)
+      if case .offer(let address) = decision.outcome {
+        decision = machine.handle(.select(address), from: leaseClient, network: network, now: now, owner: owner)
+      }
+      enqueue(bootpResponse(to: message, client, network, decision, boot))
+    }
+  }
+
+  private func bootpResponse(
+    to message: DHCPMessage, _ client: ClientDescription, _ network: Int, _ decision: LeaseDecision, _ boot: BootAnswer
+  ) -> Response {
+    var address: IPv4Address?
+    switch decision.outcome {
+    case .offer(let found), .acknowledge(let found): address = found
+    case .refuse, .silence: break
+    }
+    let bytes = address.map {
+      composer.reply(
+        nil, to: message, network: network, address: $0,
+        boot: BootOptions(boot, for: client, serverAddressText: composer.serverAddressText), hostName: boot.hostName)
+    }
+    var exchange: Exchange?
+    if isObserved {
+      exchange = Exchange(
+        received: "BOOTREQUEST", sent: address == nil ? nil : "BOOTREPLY", client: client, address: address,
+        bootFile: address == nil ? nil : boot.bootFile,
+        reason: boot.reason.isEmpty ? decision.reason.rawValue : "\(decision.reason.rawValue); \(boot.reason)")
+    }
+    return Response(
+      bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
+      changes: decision.changes, exchange: exchange, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
   // MARK: Reading the message

@@ -61,6 +61,11 @@ extension DHCPMessage {
     return classes
   }
 
+  /// Option 119 (RFC 3397).
+  package var domainSearch: [String]? { options[.domainSearch].flatMap(DomainSearch.decode) }
+  /// Option 121 (RFC 3442).
+  package var classlessRoutes: [ClasslessRoute]? { options[.classlessRoutes].flatMap(ClasslessRoute.decode) }
+
   /// Option 82, sub-option 5: the network an address is wanted in (RFC 3527).
   package var linkSelection: IPv4Address? { relaySuboption(5).flatMap(IPv4Address.init(bytes:)) }
   /// Option 82, sub-option 11: the address to call the server by (RFC 5107).

@@ -2,14 +2,28 @@ package import NetworkTypes
 
 /// Writes one message into an array that is used again and again.
 ///
-/// The order is kept by the caller's calls: the fixed part and option 53 first, then options, and
-/// ``finish(echoing:minimumLength:)`` puts the relay agent's option last, END and the padding.
+/// The order is kept by the caller's calls: the fixed part and option 53 first, then options, the most
+/// needed first, since the last may find no room; and ``finish(echoing:minimumLength:)`` puts the relay
+/// agent's option last, END and the padding.
 package struct DHCPMessageWriter: ~Copyable {
   package private(set) var bytes: [UInt8]
   private let start: Int
   private let limit: Int
   /// Options that did not fit the client's maximum message size.
   package private(set) var dropped: [DHCPOptionCode] = []
+  private let mayOverload: Bool
+  /// `file` and `sname` as room for options (RFC 2132, section 9.3), in the order in which they are
+  /// read, with the bit of option 52 that says so.
+  private var overloaded: InlineArray<2, OverloadedField> = [
+    OverloadedField(bit: 1, offset: 108, count: 128), OverloadedField(bit: 2, offset: 44, count: 64),
+  ]
+
+  private struct OverloadedField {
+    var bit: UInt8
+    var offset: Int
+    var count: Int
+    var used = 0
+  }
 
   /// Begins a message behind what `buffer` holds already.
   /// - Parameters:
@@ -17,10 +31,13 @@ package struct DHCPMessageWriter: ~Copyable {
   ///   - message: Its fixed part is written; its options are not.
   ///   - type: Option 53, written first (some old clients look nowhere else); `nil` for BOOTP.
   ///   - maximumLength: Bytes of the whole message, 300 at least; 548 where the client said nothing.
+  ///   - mayOverload: Whether options that do not fit go into `file` and `sname`. They never do where one
+  ///     of these has its own content: firmware that reads a boot file there knows no other way; nor in BOOTP.
   package init(
     appendingTo buffer: consuming [UInt8], fixedPartOf message: borrowing DHCPMessage, type: DHCPMessageType?,
-    maximumLength: Int
+    maximumLength: Int, mayOverload: Bool = true
   ) {
+    self.mayOverload = mayOverload && type != nil && message.bootFile.isEmpty && message.serverName.isEmpty
     bytes = buffer
     start = bytes.count
     limit = start + max(DHCPMessage.minimumReplyLength, maximumLength)
@@ -45,27 +62,46 @@ package struct DHCPMessageWriter: ~Copyable {
     if let type { add(.messageType, byte: type.rawValue) }
   }
 
-  /// Room for `count` more bytes and END; what does not fit is noted and left out.
-  private mutating func hasRoom(_ count: Int, for code: DHCPOptionCode) -> Bool {
-    guard bytes.count + count + 1 <= limit else {
-      dropped.append(code)
-      return false
+  /// Keeps what was appended from `mark` on where it fits; else it moves into `file` or `sname`; else
+  /// it is noted and left out.
+  private mutating func settle(from mark: Int, _ code: DHCPOptionCode) {
+    // END comes behind it, and option 52 where fields are or may yet be overloaded.
+    if bytes.count + 1 + (mayOverload ? 3 : 0) <= limit { return }
+    let option = bytes[mark...]
+    bytes.removeSubrange(mark...)
+    for field in overloaded.indices where mayOverload {
+      // The field ends with an END of its own.
+      guard overloaded[field].used + option.count + 1 <= overloaded[field].count else { continue }
+      let place = start + overloaded[field].offset + overloaded[field].used
+      bytes.replaceSubrange(place..<place + option.count, with: option)
+      overloaded[field].used += option.count
+      return
     }
-    return true
+    dropped.append(code)
   }
 
   package mutating func add(_ code: DHCPOptionCode, byte: UInt8) {
-    guard hasRoom(3, for: code) else { return }
+    let mark = bytes.count
     bytes.append(code.rawValue)
     bytes.append(1)
     bytes.append(byte)
+    settle(from: mark, code)
+  }
+
+  package mutating func add(_ code: DHCPOptionCode, _ value: UInt16) {
+    let mark = bytes.count
+    bytes.append(code.rawValue)
+    bytes.append(2)
+    bytes.appendBigEndian(value)
+    settle(from: mark, code)
   }
 
   package mutating func add(_ code: DHCPOptionCode, _ value: UInt32) {
-    guard hasRoom(6, for: code) else { return }
+    let mark = bytes.count
     bytes.append(code.rawValue)
     bytes.append(4)
     bytes.appendBigEndian(value)
+    settle(from: mark, code)
   }
 
   package mutating func add(_ code: DHCPOptionCode, _ address: IPv4Address) {
@@ -75,10 +111,12 @@ package struct DHCPMessageWriter: ~Copyable {
   /// Adds a list of addresses; nothing for an empty list.
   package mutating func add(_ code: DHCPOptionCode, _ addresses: [IPv4Address]) {
     let addresses = addresses.prefix(63)
-    guard !addresses.isEmpty, hasRoom(2 + 4 * addresses.count, for: code) else { return }
+    guard !addresses.isEmpty else { return }
+    let mark = bytes.count
     bytes.append(code.rawValue)
     bytes.append(UInt8(4 * addresses.count))
     for address in addresses { bytes.appendBigEndian(address.rawValue) }
+    settle(from: mark, code)
   }
 
   /// Adds bytes, in pieces of 255 where there are more (RFC 3396, section 6).
@@ -86,10 +124,8 @@ package struct DHCPMessageWriter: ~Copyable {
   package mutating func add(
     _ code: DHCPOptionCode, bytes value: some Collection<UInt8>, terminated: Bool = false
   ) {
-    let count = value.count + (terminated ? 1 : 0)
-    let pieces = max(1, (count + 254) / 255)
-    guard hasRoom(count + 2 * pieces, for: code) else { return }
-    var left = count
+    let mark = bytes.count
+    var left = value.count + (terminated ? 1 : 0)
     var index = value.startIndex
     repeat {
       let piece = min(left, 255)
@@ -101,6 +137,7 @@ package struct DHCPMessageWriter: ~Copyable {
       if terminated, left == 0 { bytes.append(0) }
       index = end
     } while left > 0
+    settle(from: mark, code)
   }
 
   /// Ends the message and hands the array back.
@@ -110,6 +147,12 @@ package struct DHCPMessageWriter: ~Copyable {
   package consuming func finish(
     echoing relayAgentInformation: ArraySlice<UInt8>? = nil, minimumLength: Int = DHCPMessage.minimumReplyLength
   ) -> [UInt8] {
+    var overload: UInt8 = 0
+    for index in overloaded.indices where overloaded[index].used > 0 {
+      overload |= overloaded[index].bit
+      bytes[start + overloaded[index].offset + overloaded[index].used] = DHCPOptionCode.end.rawValue
+    }
+    if overload != 0 { bytes.append(contentsOf: [DHCPOptionCode.overload.rawValue, 1, overload]) }
     if let relayAgentInformation {
       var rest = relayAgentInformation
       repeat {

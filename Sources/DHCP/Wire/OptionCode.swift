@@ -48,6 +48,10 @@ package struct DHCPOptionCode: Hashable, Sendable, RawRepresentable {
   package static let machineIdentifier = Self(97)
   /// RFC 3011.
   package static let subnetSelection = Self(118)
+  /// RFC 3397.
+  package static let domainSearch = Self(119)
+  /// RFC 3442.
+  package static let classlessRoutes = Self(121)
   /// iPXE's own options, encapsulated.
   package static let etherboot = Self(175)
   /// Ends the options; has no length (RFC 2132, section 3.2).

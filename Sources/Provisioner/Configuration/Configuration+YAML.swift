@@ -1,3 +1,4 @@
+import DHCPWire
 import FoundationEssentials
 import NetworkTypes
 import Yams
@@ -90,7 +91,10 @@ extension Configuration {
   }
 
   private mutating func readDHCP(_ root: YAMLSection) throws {
-    let keys = ["mode", "pool", "leaseSeconds", "router", "dns", "domain", "ntp", "relayed"]
+    let keys = [
+      "mode", "pool", "leaseSeconds", "router", "dns", "domain", "ntp", "mtu", "domainSearch", "routes", "dynamicBOOTP",
+      "relayed",
+    ]
     guard let section = try root.section("dhcp", allowed: keys) else { return }
     let modes = DHCP.Mode.allCases.map(\.rawValue).joined(separator: ", ")
     let range = "addresses from low to high such as 10.0.1.1-10.0.200.254"
@@ -102,11 +106,14 @@ extension Configuration {
     dhcp.router = try section.value("router", allowed: address) { IPv4Address($0) }
     dhcp.dns = try section.list("dns", allowed: address + ", or a list of them") { IPv4Address($0) } ?? []
     dhcp.ntp = try section.list("ntp", allowed: address + ", or a list of them") { IPv4Address($0) } ?? []
-    dhcp.domain = try section.value("domain", allowed: "a domain name such as cluster.example") { text in
-      let labels = text.split(separator: ".", omittingEmptySubsequences: false)
-      return text.utf8.count <= 253 && labels.allSatisfy({ NodeName.isValid(String($0)) }) ? text : nil
-    }
-    let relayed = try section.sections("relayed", allowed: ["subnet", "pool", "router"])
+    dhcp.domain = try section.value("domain", allowed: Self.domainName, Self.readDomain)
+    dhcp.mtu = try Self.readMTU(section)
+    dhcp.domainSearch = try Self.readDomainSearch(section) ?? []
+    dhcp.routes = try Self.readRoutes(section) ?? []
+    dhcp.dynamicBOOTP = try section.bool("dynamicBOOTP") ?? dhcp.dynamicBOOTP
+    lines["dhcp.routes"] = section.line(of: "routes")
+    let relayed = try section.sections(
+      "relayed", allowed: ["subnet", "pool", "router", "mtu", "domainSearch", "routes"])
     for (index, entry) in relayed.enumerated() {
       let subnet = try entry.value("subnet", allowed: "a network such as 10.2.0.0/16") { IPv4Subnet($0) }
       let pool = try entry.value("pool", allowed: range) { IPv4Range($0) }
@@ -128,7 +135,36 @@ extension Configuration {
           "subnet", "found \(subnet), which overlaps with another relayed network; allowed are networks apart.")
       }
       lines["dhcp.relayed[\(index)].subnet"] = entry.line(of: "subnet")
-      dhcp.relayed.append(DHCP.Relayed(subnet: subnet, pool: pool, router: router))
+      let routes = try Self.readRoutes(entry)
+      if let route = routes?.first(where: { !subnet.isHost($0.router) }) {
+        throw entry.error("routes", "found \(route), allowed is a router in \(subnet).")
+      }
+      dhcp.relayed.append(
+        DHCP.Relayed(
+          subnet: subnet, pool: pool, router: router, mtu: try Self.readMTU(entry),
+          domainSearch: try Self.readDomainSearch(entry), routes: routes))
+    }
+  }
+
+  private static let domainName = "a domain name such as cluster.example"
+
+  private static func readDomain(_ text: String) -> String? {
+    let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+    return text.utf8.count <= 253 && labels.allSatisfy({ NodeName.isValid(String($0)) }) ? text : nil
+  }
+
+  private static func readMTU(_ section: YAMLSection) throws -> Int? {
+    // RFC 2132, section 5.1: "The minimum legal value for the MTU is 68."
+    try section.integer("mtu", 68...65535, unit: "bytes")
+  }
+
+  private static func readDomainSearch(_ section: YAMLSection) throws -> [String]? {
+    try section.list("domainSearch", allowed: domainName + ", or a list of them", readDomain)
+  }
+
+  private static func readRoutes(_ section: YAMLSection) throws -> [ClasslessRoute]? {
+    try section.list("routes", allowed: "a route such as 192.168.0.0/16 via 10.0.0.254, or a list of them") {
+      ClasslessRoute($0)
     }
   }
 

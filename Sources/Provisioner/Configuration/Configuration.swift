@@ -1,3 +1,4 @@
+package import DHCPWire
 package import NetworkTypes
 
 /// The configuration file's values. Every key but the interface has a default.
@@ -23,6 +24,10 @@ package struct Configuration: Hashable, Sendable {
       package var subnet: IPv4Subnet
       package var pool: IPv4Range
       package var router: IPv4Address?
+      /// These three where they are set; else those of ``DHCP`` itself.
+      package var mtu: Int?
+      package var domainSearch: [String]?
+      package var routes: [ClasslessRoute]?
     }
 
     package var mode = Mode.authoritative
@@ -33,6 +38,13 @@ package struct Configuration: Hashable, Sendable {
     package var dns: [IPv4Address] = []
     package var domain: String?
     package var ntp: [IPv4Address] = []
+    /// Bytes.
+    package var mtu: Int?
+    package var domainSearch: [String] = []
+    /// Each for the machines of the network that its router is in.
+    package var routes: [ClasslessRoute] = []
+    /// Whether BOOTP clients that nobody has set an address aside for get one of the pool.
+    package var dynamicBOOTP = false
     package var relayed: [Relayed] = []
   }
 

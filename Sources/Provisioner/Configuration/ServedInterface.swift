@@ -129,6 +129,13 @@ extension Configuration {
         )
       }
     }
+    let subnets = served.map(\.subnet) + dhcp.relayed.map(\.subnet)
+    if let route = dhcp.routes.first(where: { route in !subnets.contains { $0.isHost(route.router) } }) {
+      throw error(
+        "dhcp.routes",
+        "found \(route), whose router is in none of the nodes' networks: "
+          + "\(subnets.map(\.description).joined(separator: ", ")).")
+    }
     if dhcp.mode == .authoritative { try setPools(&served) }
     return served
   }

@@ -102,10 +102,22 @@ extension DHCPServerConfiguration {
     self.init(
       mode: Mode(rawValue: dhcp.mode.rawValue) ?? .authoritative, interface: interface.name,
       serverAddress: interface.address,
-      network: Network(subnet: interface.subnet, pools: interface.pool.map { [$0] } ?? [], router: dhcp.router),
-      relayed: isFirst
-        ? dhcp.relayed.map { Network(subnet: $0.subnet, pools: [$0.pool], router: $0.router) } : [],
+      network: Network(
+        subnet: interface.subnet, pools: interface.pool.map { [$0] } ?? [], router: dhcp.router,
+        mtu: dhcp.mtu.map { UInt16(clamping: $0) }, domainSearch: dhcp.domainSearch,
+        routes: dhcp.routes.filter { interface.subnet.isHost($0.router) }),
+      relayed: isFirst ? dhcp.relayed.map { Network($0, dhcp) } : [],
       leaseSeconds: UInt32(clamping: dhcp.leaseSeconds), nameServers: dhcp.dns, domain: dhcp.domain,
-      timeServers: dhcp.ntp)
+      timeServers: dhcp.ntp, allowsDynamicBOOTP: dhcp.dynamicBOOTP)
+  }
+}
+
+extension DHCPServerConfiguration.Network {
+  fileprivate init(_ relayed: Configuration.DHCP.Relayed, _ dhcp: Configuration.DHCP) {
+    self.init(
+      subnet: relayed.subnet, pools: [relayed.pool], router: relayed.router,
+      mtu: (relayed.mtu ?? dhcp.mtu).map { UInt16(clamping: $0) },
+      domainSearch: relayed.domainSearch ?? dhcp.domainSearch,
+      routes: relayed.routes ?? dhcp.routes.filter { relayed.subnet.isHost($0.router) })
   }
 }
