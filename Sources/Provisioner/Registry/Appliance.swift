@@ -85,7 +85,8 @@ package final class Appliance: Service, Sendable {
     clientPolicy = BootPolicyAdapter(registry: registry, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
     observer = BootObserver(ledger: ledger)
-    bootContent = BootContent(registry: registry, catalog: catalog, loaders: loaders)
+    bootContent = BootContent(
+      registry: registry, ledger: ledger, catalog: catalog, loaders: loaders, port: configuration.provisioner.port)
     let rendered = RenderedContent()
     let maker = PlanMaker(tree: nodescripts, rendered: rendered, catalog: catalog, settings: configuration.states)
     let states = StateService(registry: registry, ledger: ledger, board: board, maker: maker)
