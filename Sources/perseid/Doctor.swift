@@ -123,11 +123,23 @@ private struct Examination {
     [
       check("boot loaders") {
         try LoaderFiles().check()
-        return LoaderFiles().directory
+        return "iPXE's are there"
       },
+      alternative(.grub), alternative(.pxelinux),
       check("busybox") { try Companions.busybox() },
       check("perseid-node") { try Companions.nodeExecutable() },
     ]
+  }
+
+  /// The loaders of a chain that is used where it is set: nothing is wrong without them.
+  private func alternative(_ method: BootMethod) -> Finding {
+    let name = "boot loaders for boot: \(method.rawValue)"
+    do {
+      try LoaderFiles().check(method)
+      return Finding(check: name, ok: true, detail: "they are there")
+    } catch {
+      return Finding(check: name, ok: true, detail: "needed only where that is set: \(error)")
+    }
   }
 
   private func check(_ name: String, _ body: () throws -> String) -> Finding {

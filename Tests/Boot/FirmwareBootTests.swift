@@ -6,7 +6,7 @@ import Testing
 struct FirmwareBootTests {
   @Test(
     "becomes node n0000 and is ready in its capsule, and its timeline tells the way there",
-    .timeLimit(.minutes(40)), arguments: Machine.Firmware.allCases)
+    .timeLimit(.minutes(40)), arguments: Machine.Firmware.byDefault)
   func becomesANode(firmware: Machine.Firmware) async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in

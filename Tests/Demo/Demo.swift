@@ -20,8 +20,8 @@ struct Demo {
   /// - Parameter environment: FIRMWARE and NODES, as given to make.
   init(environment: [String: String]) throws {
     let name = environment["FIRMWARE"].flatMap { $0.isEmpty ? nil : $0 } ?? Machine.Firmware.bios.rawValue
-    guard let firmware = Machine.Firmware(rawValue: name) else {
-      let known = Machine.Firmware.allCases.map(\.rawValue).joined(separator: ", ")
+    guard let firmware = Machine.Firmware.byDefault.first(where: { $0.rawValue == name }) else {
+      let known = Machine.Firmware.byDefault.map(\.rawValue).joined(separator: ", ")
       throw LabError("FIRMWARE=\(name) is not known; it is one of \(known)")
     }
     let nodes = environment["NODES"].flatMap { $0.isEmpty ? nil : $0 } ?? "1"

@@ -144,7 +144,7 @@ private func withSite(_ body: @escaping @Sendable (TFTPSite) async throws -> Voi
 private struct NamedContent: ContentSource {
   var contents: [String: Content]
 
-  func content(named name: String, for client: IPv4Address) async -> ContentAnswer {
+  func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer {
     contents[name].map { .content($0) } ?? .notFound("\(name) is not here")
   }
 }

@@ -12,6 +12,11 @@ package final class Machine: Sendable {
     case uefi
     /// OVMF, booting by HTTP with its own network stack.
     case uefiHTTP = "uefi-http"
+    /// OVMF with Secure Boot enforced and Microsoft's keys in it, booting by PXE.
+    case uefiSecureBoot = "uefi-secure-boot"
+
+    /// Those that boot with what they get where nothing is set: no iPXE is signed for Secure Boot.
+    package static let byDefault: [Firmware] = [.bios, .uefi, .uefiHTTP]
   }
 
   package struct Configuration: Sendable {
@@ -56,8 +61,9 @@ package final class Machine: Sendable {
 
   init(_ configuration: Configuration, tap: String, in namespace: NetworkNamespace, directory: String) throws {
     self.configuration = configuration
+    let isSecure = configuration.firmware == .uefiSecureBoot
     var arguments = [
-      "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off",
+      "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off\(isSecure ? ",smm=on" : "")",
       "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "\(configuration.processors)",
       "-m", "\(configuration.memory)", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
       "-serial", "stdio", "-device", "virtio-rng-pci",
@@ -69,12 +75,15 @@ package final class Machine: Sendable {
       card += ",romfile="
       let variables = "\(directory)/\(configuration.name)-variables.fd"
       try? FileManager.default.removeItem(atPath: variables)
-      try FileManager.default.copyItem(atPath: "/usr/share/OVMF/OVMF_VARS_4M.fd", toPath: variables)
+      let keys = isSecure ? ".ms" : ""
+      try FileManager.default.copyItem(atPath: "/usr/share/OVMF/OVMF_VARS_4M\(keys).fd", toPath: variables)
       arguments += [
-        "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M\(keys).fd",
         "-drive", "if=pflash,unit=1,format=raw,file=\(variables)",
       ]
     }
+    // Only what runs in system management mode may write the variables: else the kernel could switch Secure Boot off.
+    if isSecure { arguments += ["-global", "driver=cfi.pflash01,property=secure,value=on"] }
     if configuration.firmware == .uefiHTTP {
       for version in ["4", "6"] {
         arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv\(version)PXESupport,string=no"]

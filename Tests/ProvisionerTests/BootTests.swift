@@ -196,14 +196,17 @@ struct BootLedgerTests {
     let expected = "debian-12 6.1.0-test \(MediaType.initramfs)debian-12 6.1.0-test \(MediaType.stage1)"
     #expect(text(await appliance.nodeService.respond(to: .get("/b/\(boot.id)/initramfs"))) == expected)
     let answer = await appliance.bootContent.content(
-      named: "\\B\\\(boot.id.uppercased())//initramfs\u{FFFD}", for: IPv4Address(10, 0, 0, 21))
+      named: "\\B\\\(boot.id.uppercased())//initramfs\u{FFFD}", for: IPv4Address(10, 0, 0, 21),
+      at: IPv4Address(10, 0, 0, 1))
     guard case .content(let content) = answer else {
       Issue.record("\(answer)")
       return
     }
     #expect(String(decoding: bytes(content), as: UTF8.self) == expected)
     for name in ["../../etc/passwd", "b/\(boot.id)/../kernel", "b/none/kernel", "", "/", "loader"] {
-      if case .content = await appliance.bootContent.content(named: name, for: .any) { Issue.record("\(name)") }
+      if case .content = await appliance.bootContent.content(named: name, for: .any, at: .any) {
+        Issue.record("\(name)")
+      }
     }
     try await appliance.close()
   }
@@ -266,6 +269,18 @@ struct BootLedgerTests {
   func loaders() throws {
     let error = try #require(throws: ApplianceError.self) { try LoaderFiles(directory: "/nonexistent").check() }
     #expect(error.message.contains("undionly.kpxe") && error.message.contains("apt-get install ipxe"))
+    for (method, packages) in [
+      (BootMethod.grub, "apt-get install shim-signed grub-efi-amd64-signed"),
+      (.pxelinux, "apt-get install pxelinux syslinux-common"),
+    ] {
+      let error = #expect(throws: ApplianceError.self) { try LoaderFiles(directory: "/nonexistent").check(method) }
+      #expect(error?.message.contains(packages) == true)
+    }
+    guard case .refused(let reason) = LoaderFiles(directory: "/nonexistent").content("grubx64.efi") else {
+      Issue.record("a file that is not there was given")
+      return
+    }
+    #expect(reason.contains("grub-efi-amd64-signed"))
   }
 
   @Test("A node keeps its last boots; what is older is dropped with its events")

@@ -119,16 +119,16 @@ struct SiteFilesTests {
     let own = appliance.configuration.paths.tftp
     try FileManager.default.createDirectory(atPath: own + "/b/x", withIntermediateDirectories: true)
     for name in ["ipxe.efi", "grub.cfg", "b/x/kernel"] { try write("site", to: own + "/" + name) }
-    guard case .content = await appliance.bootContent.content(named: "ipxe.efi", for: .any) else {
+    guard case .content = await appliance.bootContent.content(named: "ipxe.efi", for: .any, at: .any) else {
       Issue.record("the site's file took the loader's place")
       return
     }
-    guard case .file(let file) = await appliance.bootContent.content(named: "grub.cfg", for: .any) else {
+    guard case .file(let file) = await appliance.bootContent.content(named: "grub.cfg", for: .any, at: .any) else {
       Issue.record("the site's file was not found")
       return
     }
     #expect(file.size == 4)
-    guard case .notFound(let reason) = await appliance.bootContent.content(named: "b/none/kernel", for: .any) else {
+    guard case .notFound(let reason) = await appliance.bootContent.content(named: "b/none/kernel", for: .any, at: .any) else {
       Issue.record("a boot was found")
       return
     }

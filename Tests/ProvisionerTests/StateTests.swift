@@ -192,7 +192,7 @@ struct StateTests {
     #expect(why.generation == 1 && why.digest == boot.digest?.description)
     #expect(why.scripts.map(\.level) == ["group/cluster"] && why.scripts.first?.replaced == ["all"])
     #expect(why.settings.first { $0.key == "debug" }?.from == "group cluster")
-    #expect(why.answers.first { $0.client == "iPXE" }?.bootFile?.contains("APPLIANCE:9870/ipxe") == true)
+    #expect(why.answers.first { $0.client == "iPXE on BIOS" }?.bootFile?.contains("APPLIANCE:9870/ipxe") == true)
     try await appliance.close()
   }
 }

@@ -41,7 +41,7 @@ func makeAppliance(_ directory: TestDirectory, _ adjust: (inout Configuration) -
   var configuration = Configuration(interfaces: ["lo"])
   configuration.paths.state = directory.path + "/state"
   adjust(&configuration)
-  for name in LoaderFiles.names { try directory.write("loader \(name)", to: "loaders/\(name)") }
+  for loader in LoaderFiles.all { try directory.write("loader \(loader.name)", to: "loaders/\(loader.path)") }
   return try await Appliance.open(
     configuration, purpose: "test", loaders: LoaderFiles(directory: directory.path + "/loaders"), logger: silent)
 }

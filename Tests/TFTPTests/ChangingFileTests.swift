@@ -20,7 +20,7 @@ struct ChangingFileTests {
       try? FileManager.default.removeItem(atPath: path)
     }
 
-    func content(named name: String, for client: IPv4Address) async -> ContentAnswer {
+    func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer {
       let descriptor = open(path + "/" + name, O_RDONLY | O_CLOEXEC)
       return OpenFile(descriptor: descriptor).map { .file($0) } ?? .notFound("\(name) is not here")
     }

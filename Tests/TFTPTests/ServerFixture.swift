@@ -12,7 +12,7 @@ struct MapSource: ContentSource {
   /// Names that are refused.
   var refused: Set<String> = []
 
-  func content(named name: String, for client: IPv4Address) async -> ContentAnswer {
+  func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer {
     if refused.contains(name) { return .refused("\(client) may not have \(name)") }
     return files[name].map { .content($0) } ?? .notFound("\(name) is not here")
   }

@@ -255,6 +255,9 @@ package final class BootLedger: Sendable {
     }
   }
 
+  /// Whose boot this is.
+  package func mac(of boot: String) -> MACAddress? { registry.read { $0.boots[boot]?.mac } }
+
   package func forget(_ macs: [MACAddress]) {
     state.withLock { state in
       for mac in macs { state.attempts[mac] = nil }

@@ -47,7 +47,12 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
   }
 
   package func observed(_ event: TransferEvent) {
-    guard let mac = ledger.mac(at: event.client) else { return }
+    let file = BootFileName(event.name)
+    // That one has been written down in better words.
+    if case .failure = file { return }
+    let boot = file?.boot
+    guard let mac = boot.flatMap({ ledger.mac(of: $0) }) ?? ledger.mac(at: event.client) else { return }
+    if boot != nil, event.kind == .started { ledger.came(mac, to: .loading) }
     let name = event.name
     let size = ByteCount.words(Int64(event.bytes))
     switch event.kind {

@@ -44,20 +44,26 @@ package enum BootPolicy {
     func answer(_ file: String?, _ reason: String) -> BootAnswer {
       BootAnswer(bootFile: file, hostName: name, reason: reason)
     }
+    let chain = chain(node?.boot ?? .ipxe, for: machine)
     switch machine.speaker {
     case .ipxe:
-      return answer(scriptURL(machine), "iPXE on \(who) gets its script; \(what)")
+      if let file = chain.file { return answer(file, "iPXE on \(who) gets \(chain.words) by TFTP; \(what)") }
+      return answer(scriptURL(machine), "iPXE on \(who) gets its script\(chain.words); \(what)")
     case .pxeFirmware:
-      let (file, words) = loader(machine.architectures)
-      guard let file else { return answer(nil, "no loader for \(words)") }
-      return answer(file, "\(words) on \(who) gets iPXE by TFTP; \(what)")
+      let platform = Platform(machine.architectures)
+      guard let platform else { return answer(nil, "no loader for \(words(machine.architectures.first))") }
+      if let file = chain.file {
+        return answer(file, "\(platform.words) firmware on \(who) gets \(chain.words) by TFTP; \(what)")
+      }
+      return answer(
+        platform.iPXE, "\(platform.words) firmware on \(who) gets iPXE by TFTP\(chain.words); \(what)")
     case .httpFirmware:
       guard let architecture = machine.architectures.first(where: { $0 == 16 }) ?? machine.architectures.first,
         architecture == 16
       else { return answer(nil, "no loader for UEFI HTTP boot on \(words(machine.architectures.first))") }
       return answer(
         "http://\(machine.server):\(machine.port)/loader/snponly.efi",
-        "UEFI HTTP boot on \(who) gets iPXE by HTTP; \(what)")
+        "UEFI HTTP boot on \(who) gets iPXE by HTTP\(chain.words); \(what)")
     case .perseid:
       return answer(nil, "our own client is past booting")
     case .other:
@@ -69,18 +75,46 @@ package enum BootPolicy {
     "http://\(machine.server):\(machine.port)/ipxe?mac=\(machine.mac)"
   }
 
-  /// The loader for PXE firmware: the first architecture of its list that we have one for.
-  private static func loader(_ architectures: [UInt16]) -> (file: String?, words: String) {
-    // RFC 4578, section 2.1, has BIOS as 0; a PXE client that leaves option 93 out is an old BIOS ROM.
-    for architecture in architectures.isEmpty ? [0] : architectures {
-      switch architecture {
-      case 0: return ("undionly.kpxe", "BIOS firmware")
-      // 7 is what the RFC calls EFI BC and firmware sends for x64; 9 is its x86-64 (errata 4625).
-      case 7, 9: return ("snponly.efi", "UEFI x64 firmware")
-      default: continue
+  /// Machines that we have loaders for.
+  private enum Platform {
+    case bios
+    case uefi64
+
+    /// The first architecture of a client's list that we have loaders for.
+    init?(_ architectures: [UInt16]) {
+      // RFC 4578, section 2.1, has BIOS as 0; a PXE client that leaves option 93 out is an old BIOS ROM.
+      for architecture in architectures.isEmpty ? [0] : architectures {
+        switch architecture {
+        case 0: self = .bios
+        // 7 is what the RFC calls EFI BC and firmware sends for x64; 9 is its x86-64 (errata 4625).
+        case 7, 9: self = .uefi64
+        default: continue
+        }
+        return
       }
+      return nil
     }
-    return (nil, words(architectures.first))
+
+    var iPXE: String { self == .bios ? "undionly.kpxe" : "snponly.efi" }
+    var words: String { self == .bios ? "BIOS" : "UEFI x64" }
+  }
+
+  /// The first file of another chain than iPXE's, and what it is called. Where none is set: no file and no
+  /// words; where the one that is set cannot be had: no file, and the reason, to be put behind iPXE's.
+  private static func chain(_ method: BootMethod, for machine: Machine) -> (file: String?, words: String) {
+    func instead(_ reason: String) -> (file: String?, words: String) {
+      (nil, ", although boot: \(method.rawValue) is set: \(reason)")
+    }
+    let platform = Platform(machine.architectures)
+    switch method {
+    case .ipxe, .local: return (nil, "")
+    case _ where machine.speaker == .httpFirmware:
+      return instead("that loads over TFTP, so the machine must boot by PXE")
+    case .grub:
+      return platform == .uefi64 ? ("shimx64.efi", "shim and GRUB") : instead("shim and GRUB are for UEFI x64")
+    case .pxelinux:
+      return platform == .bios ? ("pxelinux.0", "pxelinux") : instead("pxelinux is for BIOS")
+    }
   }
 
   private static func words(_ architecture: UInt16?) -> String {

@@ -22,28 +22,32 @@ package enum IPXEScript {
     /// Seconds until the next try: 2, 4, 8, 16, 30, and up to half as much again, so that machines that
     /// failed together do not come back together.
     var backOff: Int {
-      let seconds = min(30, 2 << min(attempt, 4))
-      return seconds + Int(mac.rawValue &* 2_654_435_761 >> 8 & 0xFFFF) % (seconds / 2 + 1)
+      BootInstruction.pause(min(30, 2 << min(attempt, 4)), for: mac)
+    }
+  }
+
+  /// In iPXE's language.
+  package static func text(_ instruction: BootInstruction, _ source: Source) -> String {
+    switch instruction {
+    case .start(let start): boot(source, start)
+    case .wait(let reason): wait(source, reason: reason)
+    case .leave(let reason): leave(reason: reason)
     }
   }
 
   /// Fetches kernel and initramfs of a boot, and starts them.
-  package static func boot(
-    _ source: Source, boot: Boot, kernelArguments: [String], kernelBytes: Int64, initramfsBytes: Int64
-  ) -> String {
-    let words = [
-      "perseid.server=\(source.server):\(source.port)", "perseid.boot=\(boot.id)",
-      "BOOTIF=01-\(source.mac.formatted(separator: "-"))", "initrd=initramfs", "console=tty0", "console=ttyS0,115200",
-    ]
-    let line = (words + kernelArguments).joined(separator: " ")
+  private static func boot(_ source: Source, _ start: BootInstruction.Start) -> String {
+    let boot = start.boot
+    // Under UEFI this iPXE leaves it to the kernel to find the initramfs, by the name it has there.
+    let line = start.commandLine(server: source.server, port: source.port, loader: ["initrd=initramfs"])
     return """
       #!ipxe
-      # Boot \(boot.id) of \(boot.node): capsule \(boot.vnfs), generation \(boot.generation.map(String.init) ?? "none").
+      # Boot \(boot.id) of \(start.title).
       imgfree
-      echo Perseid: this is \(boot.node), capsule \(boot.vnfs), generation \(boot.generation.map(String.init) ?? "none")
-      echo Perseid: fetching the kernel (\(ByteCount.words(kernelBytes)))
+      echo Perseid: this is \(start.title)
+      echo Perseid: fetching the kernel (\(ByteCount.words(start.kernelBytes)))
       kernel \(source.base)/b/\(boot.id)/kernel \(line) || goto failed
-      echo Perseid: fetching the initramfs (\(ByteCount.words(initramfsBytes)))
+      echo Perseid: fetching the initramfs (\(ByteCount.words(start.initramfsBytes)))
       initrd --name initramfs \(source.base)/b/\(boot.id)/initramfs || goto failed
       echo Perseid: starting the kernel
       boot || goto failed

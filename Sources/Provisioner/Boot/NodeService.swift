@@ -12,6 +12,7 @@ package struct NodeService: NodeAPI {
   private let ledger: BootLedger
   private let catalog: CapsuleCatalog
   private let content: BootContent
+  private let instructions: InstructionMaker
   private let rendered: RenderedContent
   private let states: StateService
   private let logger: Logger
@@ -25,6 +26,7 @@ package struct NodeService: NodeAPI {
     self.ledger = ledger
     self.catalog = catalog
     self.content = content
+    instructions = InstructionMaker(ledger: ledger, catalog: catalog)
     self.rendered = rendered
     self.states = states
     self.logger = logger
@@ -63,45 +65,15 @@ package struct NodeService: NodeAPI {
     let source = IPXEScript.Source(
       server: request.server, port: request.port, mac: mac, attempt: max(0, min(attempt, 1000)))
     if request.method == .head { return Self.plain("") }
+    let asked = ScriptRequest(
+      mac: mac, guid: request.query["uuid"].flatMap { $0.utf8.count <= 64 ? $0 : nil }, address: request.client,
+      attempt: source.attempt, source: .http)
     do {
-      return Self.plain(try await script(mac, source, request))
+      return Self.plain(IPXEScript.text(try await instructions.instruction(for: asked), source))
     } catch {
       logger.error("No script for \(mac): \(error)")
-      ledger.record(mac, .http, "script", "failed: \(error)")
       return Self.plain(IPXEScript.wait(source, reason: "\(error)"))
     }
-  }
-
-  private func script(_ mac: MACAddress, _ source: IPXEScript.Source, _ request: NodeRequest) async throws -> String {
-    let guid = request.query["uuid"].flatMap { $0.utf8.count <= 64 ? $0 : nil }
-    let bound = try await ledger.bind(
-      BootLedger.Request(mac: mac, guid: guid, address: request.client, phase: .script, isAgain: source.attempt > 0))
-    let node = bound.node
-    func said(_ words: String) {
-      let again = source.attempt > 0 ? " (asked before: \(source.attempt))" : ""
-      ledger.record(mac, .http, "script", words + again)
-    }
-    guard node.enabled else {
-      let reason = "\(node.name) is disabled"
-      said(reason)
-      return IPXEScript.leave(reason: reason)
-    }
-    guard node.boot != .local else {
-      let reason = "\(node.name) boots from its own disk"
-      said(reason)
-      return IPXEScript.leave(reason: reason)
-    }
-    guard let digest = bound.boot.digest else {
-      let reason = "capsule \(bound.boot.vnfs) of \(node.name) is not there: import it, or assign another"
-      said(reason)
-      return IPXEScript.wait(source, reason: reason)
-    }
-    let files = try catalog.files(of: digest)
-    let arguments = [files.config.kernelArguments, node.kernelArgs].filter { !$0.isEmpty }
-    said("capsule \(bound.boot.vnfs), generation \(bound.boot.generation ?? 0), for \(node.name)")
-    return IPXEScript.boot(
-      source, boot: bound.boot, kernelArguments: arguments, kernelBytes: files.kernel.size,
-      initramfsBytes: files.initramfs.size + files.stage1.size)
   }
 
   private static func plain(_ text: String) -> NodeResponse {
@@ -112,12 +84,9 @@ package struct NodeService: NodeAPI {
 
   // MARK: Files
 
-  private func file(_ name: BootContent.Name, _ what: String, _ request: NodeRequest) -> NodeResponse {
+  private func file(_ name: BootFileName, _ what: String, _ request: NodeRequest) -> NodeResponse {
     let mac: MACAddress?
-    switch name {
-    case .loader: mac = ledger.mac(at: request.client)
-    case .kernel(let id), .initramfs(let id): mac = registry.read { $0.boots[id]?.mac }
-    }
+    if let id = name.boot { mac = registry.read { $0.boots[id]?.mac } } else { mac = ledger.mac(at: request.client) }
     let body: Content
     switch content.content(name) {
     case .content(let content): body = content
@@ -132,7 +101,7 @@ package struct NodeService: NodeAPI {
     }
     var response = NodeResponse(status: 200, contentType: "application/octet-stream", body: body)
     guard request.method == .get, let mac else { return response }
-    if case .loader = name {} else { ledger.came(mac, to: .loading) }
+    if name.boot != nil { ledger.came(mac, to: .loading) }
     ledger.record(mac, .http, what, "asked for, \(ByteCount.words(Int64(body.size)))")
     let ledger = ledger
     response.delivered = { delivery in

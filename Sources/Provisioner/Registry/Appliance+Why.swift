@@ -11,7 +11,7 @@ extension Appliance {
     let generation = registry.read { $0.capsules[node.vnfs]?.currentGeneration }
     let clients: [(String, ClientDescription.Speaker, [UInt16])] = [
       ("BIOS PXE", .pxeFirmware, [0]), ("UEFI x64 PXE", .pxeFirmware, [7]), ("UEFI x64 HTTP", .httpFirmware, [16]),
-      ("iPXE", .ipxe, []),
+      ("iPXE on BIOS", .ipxe, [0]), ("iPXE on UEFI x64", .ipxe, [7]),
     ]
     let server = registry.read { $0.lastBoot(of: name) }?.address ?? IPv4Address.any
     let answers = clients.map { client, speaker, architectures in

@@ -86,7 +86,8 @@ package final class Appliance: Service, Sendable {
     leases = RegistryLeases(store: store)
     observer = BootObserver(ledger: ledger)
     bootContent = BootContent(
-      registry: registry, catalog: catalog, loaders: loaders, site: SiteFiles(directory: configuration.paths.tftp))
+      registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
+      site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
     let rendered = RenderedContent()
     let maker = PlanMaker(tree: nodescripts, rendered: rendered, catalog: catalog, settings: configuration.states)
     let states = StateService(registry: registry, ledger: ledger, board: board, maker: maker)

@@ -5,7 +5,8 @@ package import NetworkTypes
 package protocol ContentSource: Sendable {
   /// - Parameter name: The name without what firmware adds to it (see `RequestedName`): slashes only between its parts,
   ///   no garbage at its end, never `..`. Where a name with upper-case letters is not found, its lower case is asked next.
-  func content(named name: String, for client: IPv4Address) async -> ContentAnswer
+  /// - Parameter server: Our address as this client asked for it; what it is sent may name it.
+  func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer
 }
 
 package enum ContentAnswer: Sendable {

@@ -254,7 +254,9 @@ extension Engine {
     lookups += 1
     conversations[peer] = .lookingUp(
       number: lastLookup, request: request, name: name, localAddress: addresses.local_address)
-    ask(Lookup(number: lastLookup, peer: peer, name: name))
+    ask(
+      Lookup(
+        number: lastLookup, peer: peer, name: name, server: IPv4Address(rawValue: addresses.local_address)))
   }
 
   private func answered(_ lookup: Lookup, _ answer: ContentAnswer) {

@@ -21,12 +21,14 @@ struct Lookup: Sendable {
   let number: UInt64
   let peer: Peer
   let name: RequestedName
+  /// Our address that was asked.
+  let server: IPv4Address
 
   /// Asks for each name that may have been meant, until one is known.
   func ask(_ source: some ContentSource) async -> ContentAnswer {
     var first: ContentAnswer?
     for candidate in name.candidates {
-      let answer = await source.content(named: candidate, for: peer.address)
+      let answer = await source.content(named: candidate, for: peer.address, at: server)
       guard case .notFound = answer else { return answer }
       first = first ?? answer
     }
