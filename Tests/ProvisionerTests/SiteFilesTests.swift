@@ -128,7 +128,8 @@ struct SiteFilesTests {
       return
     }
     #expect(file.size == 4)
-    guard case .notFound(let reason) = await appliance.bootContent.content(named: "b/none/kernel", for: .any, at: .any) else {
+    guard case .notFound(let reason) = await appliance.bootContent.content(named: "b/none/kernel", for: .any, at: .any)
+    else {
       Issue.record("a boot was found")
       return
     }
