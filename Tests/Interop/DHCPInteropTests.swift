@@ -185,6 +185,28 @@ struct DHCPInteropTests {
     }
   }
 
+  @Test("a DISCOVER with a priority tag is answered; one that is tagged for another VLAN is not, and is counted")
+  func tagged() async throws {
+    try await DHCPLab.with { lab in
+      try await lab.clients.runBlocking {
+        var message = DHCPMessage(operation: .request, hardware: HardwareAddress(lab.card), transaction: 6)
+        message.options.set(.messageType, [DHCPMessageType.discover.rawValue])
+        var frame = [UInt8](repeating: 0, count: UDPFrame.headerLength) + message.serialized()
+        UDPFrame(
+          sourceCard: lab.card, destinationCard: .broadcast, source: .any, destination: .broadcast,
+          sourcePort: DHCPPort.client, destinationPort: DHCPPort.server
+        ).writeHeaders(into: &frame)
+        let sender = try FrameSender(interface: "eth0")
+        for tag in [[0x00, 0x05], [0xE0, 0x00]] as [[UInt8]] {
+          #expect(sender.send(Array(frame[..<12]) + [0x81, 0x00] + tag + frame[12...]))
+        }
+      }
+      #expect(await lab.exchanges.contains("DISCOVER>OFFER"))
+      #expect(lab.exchanges.steps == ["DISCOVER>OFFER"])
+      #expect(lab.server.statistics.ignored == ["frame-other-vlan": 1])
+    }
+  }
+
   @Test("another server's replies are reported with address and card, once for many, and ours are not")
   func otherServer() async throws {
     try await DHCPLab.with { lab in
