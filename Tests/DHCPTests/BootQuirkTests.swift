@@ -43,6 +43,37 @@ struct BootQuirkTests {
     #expect(SpeakerRule.speaker(of: request(.discover, options)) == speaker)
   }
 
+  @Test(
+    "option 93 is a list of architectures: BIOS where 0 is in it, UEFI for all others",
+    arguments: [
+      ([0], true), ([6], false), ([7], false), ([9], false), ([10], false), ([11], false), ([27], false),
+      ([7, 9, 16], false), ([7, 0], true), ([], true),
+    ] as [([UInt8], Bool)])
+  func architectures(_ list: [UInt8], _ isBIOS: Bool) throws {
+    var options: [DHCPOptionCode: [UInt8]] = [.vendorClass: text("PXEClient")]
+    if !list.isEmpty { options[.clientArchitecture] = list.flatMap { [0, $0] } }
+    // Only BIOS ROMs are told to boot from the file and ask no boot server.
+    #expect(try offer(options).options.contains(.vendorSpecific) == isBIOS)
+  }
+
+  @Test("a vendor's ROM that calls itself otherwise gets its own name back in option 60")
+  func renamedVendorClass() throws {
+    let message = try offer([.vendorClass: text("HW-Client:Arch:00000:UNDI:002001"), .clientArchitecture: [0, 0]])
+    #expect(message.options[.vendorClass].map(Array.init) == text("HW-Client"))
+    #expect(message.options.contains(.vendorSpecific))
+  }
+
+  @Test("what a ROM overloads into file and sname counts: it is known for what it is")
+  func overloadedRequest() throws {
+    var bytes = request(.discover).serialized()
+    let options: [UInt8] = [60, 9] + text("PXEClient") + [93, 2, 0, 0, 255]
+    bytes.replaceSubrange(108..<108 + options.count, with: options)
+    bytes.replaceSubrange(243..<247, with: [52, 1, 1, 255])
+    let message = try DHCPMessage(parsing: bytes.span)
+    #expect(SpeakerRule.speaker(of: message) == .pxeFirmware)
+    #expect(message.architectures == [0])
+  }
+
   @Test("the boot file stands in siaddr and file, and again in options 66 and 67 with the zero byte inside")
   func bootFileTwice() throws {
     for options in [Firmware.bios, Firmware.uefi, Firmware.ipxe] {

@@ -48,6 +48,20 @@ struct FrameTests {
     #expect(throws: FrameError.datagramChecksum) { try UDPFrame.parse(frame.span) }
   }
 
+  @Test("a frame with a priority tag is read as if it had none; one of another VLAN is not ours")
+  func tags() throws {
+    let plain = Self.frame([1, 2, 3, 4])
+    func tagged(_ tag: [UInt8]) -> [UInt8] { Array(plain[..<12]) + [0x81, 0] + tag + plain[12...] }
+    let (headers, payload) = try UDPFrame.parse(tagged([0xE0, 0]).span)
+    #expect(headers == Self.headers)
+    #expect(payload == 46..<50)
+    #expect(throws: FrameError.otherVLAN) { try UDPFrame.parse(tagged([0, 5]).span) }
+    #expect(throws: FrameError.tooShort(bytes: 45)) { try UDPFrame.parse(tagged([0, 0]).span.extracting(..<45)) }
+    var inner = tagged([0, 0])
+    inner[17] = 6
+    #expect(throws: FrameError.notIPv4) { try UDPFrame.parse(inner.span) }
+  }
+
   @Test("every damaged frame is an error of its own")
   func damaged() {
     func changed(_ index: Int, _ value: UInt8, repair: Bool = true) -> [UInt8] {

@@ -5,7 +5,8 @@
 // module DHCPWire: Sources/DHCP/Wire/*.swift
 // module DHCP: Sources/DHCP/Leases/*.swift Sources/DHCP/Server/BootOptions.swift Sources/DHCP/Server/Client*.swift
 // module DHCP: Sources/DHCP/Server/DHCPServerConfiguration.swift Sources/DHCP/Server/ReplyComposer.swift
-// module DHCP: Sources/DHCP/Server/Responder.swift Sources/DHCP/Server/SpeakerRules.swift
+// module DHCP: Sources/DHCP/Server/Responder.swift Sources/DHCP/Server/RogueWatch.swift
+// module DHCP: Sources/DHCP/Server/SpeakerRules.swift
 import DHCP
 import DHCPWire
 import NetworkTypes

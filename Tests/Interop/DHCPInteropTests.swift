@@ -15,7 +15,7 @@ struct DHCPInteropTests {
   private static let script = """
     #!/bin/sh
     echo "event=$1"
-    for name in ip mask router dns domain hostname serverid lease; do
+    for name in ip mask router dns domain hostname serverid lease mtu search staticroutes; do
       eval "value=\\${$name:-}"
       echo "$name=$value"
     done
@@ -50,6 +50,25 @@ struct DHCPInteropTests {
           #expect(lines.contains(line), "\(line) is missing in \(result.output)")
         }
         #expect(lab.exchanges.steps == ["DISCOVER>OFFER", "REQUEST>ACK"])
+      }
+    }
+  }
+
+  @Test("busybox udhcpc reads MTU, search domains and routes where it asks for them, the default route among these")
+  func udhcpcReadsNetworkOptions() async throws {
+    try await DHCPLab.with { lab in
+      try await withScript { script in
+        let result = try await lab.clients.command(
+          "busybox", "udhcpc", "-f", "-n", "-q", "-t", "5", "-T", "1", "-i", "eth0", "-s", script,
+          "-O", "mtu", "-O", "search", "-O", "staticroutes"
+        ).run(timeout: .seconds(20)).check()
+        let lines = result.output.split(separator: "\n").map(String.init)
+        for line in [
+          "mtu=1400", "search=cluster.test example.test",
+          "staticroutes=192.168.128.0/17 10.77.0.7 0.0.0.0/0 10.77.0.1", "router=",
+        ] {
+          #expect(lines.contains(line), "\(line) is missing in \(result.output)")
+        }
       }
     }
   }
@@ -182,6 +201,28 @@ struct DHCPInteropTests {
       }
       #expect(lab.exchanges.steps == ["DISCOVER>OFFER", "REQUEST>ACK", "REQUEST>ACK"])
       #expect(lab.server.statistics.received == 3)
+    }
+  }
+
+  @Test("a DISCOVER with a priority tag is answered; one that is tagged for another VLAN is not, and is counted")
+  func tagged() async throws {
+    try await DHCPLab.with { lab in
+      try await lab.clients.runBlocking {
+        var message = DHCPMessage(operation: .request, hardware: HardwareAddress(lab.card), transaction: 6)
+        message.options.set(.messageType, [DHCPMessageType.discover.rawValue])
+        var frame = [UInt8](repeating: 0, count: UDPFrame.headerLength) + message.serialized()
+        UDPFrame(
+          sourceCard: lab.card, destinationCard: .broadcast, source: .any, destination: .broadcast,
+          sourcePort: DHCPPort.client, destinationPort: DHCPPort.server
+        ).writeHeaders(into: &frame)
+        let sender = try FrameSender(interface: "eth0")
+        for tag in [[0x00, 0x05], [0xE0, 0x00]] as [[UInt8]] {
+          #expect(sender.send(Array(frame[..<12]) + [0x81, 0x00] + tag + frame[12...]))
+        }
+      }
+      #expect(await lab.exchanges.contains("DISCOVER>OFFER"))
+      #expect(lab.exchanges.steps == ["DISCOVER>OFFER"])
+      #expect(lab.server.statistics.ignored == ["frame-other-vlan": 1])
     }
   }
 

@@ -1,4 +1,5 @@
 import DHCP
+import DHCPWire
 import Lab
 import Logging
 import NetworkTypes
@@ -36,12 +37,15 @@ struct DHCPLab {
       try await clients.ip("link", "set", "eth0", "up")
       let subnet = try #require(IPv4Subnet(subnet))
       let pool = try #require(IPv4Range("10.77.0.100-10.77.0.199"))
+      let route = try #require(ClasslessRoute("192.168.128.0/17 via 10.77.0.7"))
       let exchanges = ExchangeLog()
       let (ready, isReady) = AsyncStream<Void>.makeStream()
       let server = DHCPServer(
         configuration: DHCPServerConfiguration(
           interface: interface, serverAddress: serverAddress,
-          network: .init(subnet: subnet, pools: [pool], router: serverAddress), leaseSeconds: leaseSeconds,
+          network: .init(
+            subnet: subnet, pools: [pool], router: serverAddress, mtu: 1400,
+            domainSearch: ["cluster.test", "example.test"], routes: [route]), leaseSeconds: leaseSeconds,
           nameServers: [serverAddress], domain: "cluster.test"),
         policy: policy, store: store, observer: exchanges, logger: Logger(label: "dhcp"),
         whenReady: { isReady.finish() })

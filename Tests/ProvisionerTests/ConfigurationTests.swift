@@ -166,6 +166,17 @@ struct ConfigurationTests {
     }
   }
 
+  @Test("A route whose router is in none of the nodes' networks is refused with its line; one in theirs is taken")
+  func routes() throws {
+    func resolve(_ router: String) throws -> [ServedInterface] {
+      let yaml = "network: { interface: eth1 }\ndhcp:\n  routes: 192.168.0.0/16 via \(router)\n"
+      return try Configuration.parse(yaml: yaml, file: "p.yaml").resolve(system)
+    }
+    #expect(try resolve("10.0.0.7").count == 1)
+    let error = try #require(throws: ConfigurationError.self) { try resolve("10.1.0.7") }
+    #expect(error.line == 3 && error.description.contains("10.0.0.0/24"), "\(error)")
+  }
+
   @Test("The running system's loopback interface is found with its address")
   func loopback() {
     let all = SystemInterface.all()

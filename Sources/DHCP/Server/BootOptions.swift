@@ -70,6 +70,11 @@ struct BootOptions: Sendable {
       style.vendorSpecific = nil
       return
     }
+    // ROMs of some vendors call themselves otherwise (HW-Client), and look for that in the reply.
+    if style.vendorClass != nil, client.speaker == .pxeFirmware, let own = client.vendorClass {
+      let name = own.utf8.prefix { $0 != UInt8(ascii: ":") }
+      if !name.isEmpty { style.vendorClass = Array(name.prefix(32)) }
+    }
     file = Array(bootFile.utf8)
     guard style.namesServer else { return }
     // Some ROMs read siaddr and file, some only the options (raspberrypi/firmware#801): both say the same.

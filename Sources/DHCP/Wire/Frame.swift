@@ -29,6 +29,8 @@ package struct UDPFrame: Hashable, Sendable {
 package enum FrameError: Error, Hashable, Sendable {
   case tooShort(bytes: Int)
   case notIPv4
+  /// Tagged for a VLAN: it belongs to an interface of that VLAN.
+  case otherVLAN
   case headerLength
   case headerChecksum
   /// A piece of a datagram; DHCP clients do not fragment.
@@ -43,6 +45,7 @@ package enum FrameError: Error, Hashable, Sendable {
     switch self {
     case .tooShort: "frame-too-short"
     case .notIPv4: "frame-not-ipv4"
+    case .otherVLAN: "frame-other-vlan"
     case .headerLength: "ip-header-length"
     case .headerChecksum: "ip-checksum"
     case .fragment: "ip-fragment"
@@ -63,23 +66,24 @@ extension UDPFrame {
   /// - Returns: The headers, and where in `frame` the payload lies.
   package static func parse(_ frame: Span<UInt8>) throws(FrameError) -> (headers: UDPFrame, payload: Range<Int>) {
     guard frame.count >= headerLength else { throw .tooShort(bytes: frame.count) }
-    guard frame.bigEndian16(at: 12) == 0x0800, frame[14] >> 4 == 4 else { throw .notIPv4 }
-    let headerBytes = Int(frame[14] & 0xF) * 4
-    guard headerBytes >= 20, 14 + headerBytes + 8 <= frame.count else { throw .headerLength }
-    let total = Int(frame.bigEndian16(at: 16))
-    guard total >= headerBytes + 8, 14 + total <= frame.count else { throw .datagramLength }
-    guard frame[23] == 17 else { throw .notUDP }
+    let ip = try internetHeader(frame)
+    guard frame[ip] >> 4 == 4 else { throw .notIPv4 }
+    let headerBytes = Int(frame[ip] & 0xF) * 4
+    guard headerBytes >= 20, ip + headerBytes + 8 <= frame.count else { throw .headerLength }
+    let total = Int(frame.bigEndian16(at: ip + 2))
+    guard total >= headerBytes + 8, ip + total <= frame.count else { throw .datagramLength }
+    guard frame[ip + 9] == 17 else { throw .notUDP }
     // The flag "more fragments" and the offset: both zero in a whole datagram.
-    guard frame.bigEndian16(at: 20) & 0x3FFF == 0 else { throw .fragment }
+    guard frame.bigEndian16(at: ip + 6) & 0x3FFF == 0 else { throw .fragment }
     var header = InternetChecksum()
-    header.add(frame.extracting(14..<14 + headerBytes))
+    header.add(frame.extracting(ip..<ip + headerBytes))
     guard header.folded == 0xFFFF else { throw .headerChecksum }
 
-    let udp = 14 + headerBytes
+    let udp = ip + headerBytes
     let length = Int(frame.bigEndian16(at: udp + 4))
     guard length >= 8, headerBytes + length <= total else { throw .datagramLength }
-    let source = IPv4Address(rawValue: frame.bigEndian32(at: 26))
-    let destination = IPv4Address(rawValue: frame.bigEndian32(at: 30))
+    let source = IPv4Address(rawValue: frame.bigEndian32(at: ip + 12))
+    let destination = IPv4Address(rawValue: frame.bigEndian32(at: ip + 16))
     let sent = frame.bigEndian16(at: udp + 6)
     if sent != 0 {
       var sum = InternetChecksum()
@@ -94,6 +98,19 @@ extension UDPFrame {
         sourcePort: frame.bigEndian16(at: udp), destinationPort: frame.bigEndian16(at: udp + 2)),
       udp + 8..<udp + length
     )
+  }
+
+  /// Where the IPv4 header begins. A tag of IEEE 802.1Q with the identifier 0 names a priority and no
+  /// VLAN (some cards send nothing without one); with another the frame is another network's.
+  private static func internetHeader(_ frame: Span<UInt8>) throws(FrameError) -> Int {
+    guard frame.bigEndian16(at: 12) == 0x8100 else {
+      guard frame.bigEndian16(at: 12) == 0x0800 else { throw .notIPv4 }
+      return 14
+    }
+    guard frame.bigEndian16(at: 14) & 0xFFF == 0 else { throw .otherVLAN }
+    guard frame.count >= headerLength + 4 else { throw .tooShort(bytes: frame.count) }
+    guard frame.bigEndian16(at: 16) == 0x0800 else { throw .notIPv4 }
+    return 18
   }
 
   /// Writes the headers over the first ``headerLength`` bytes of `frame`, with checksums over what follows them.
