@@ -42,6 +42,11 @@ int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info) {
   return descriptor;
 }
 
+void clinux_tftp_receive_buffer(int descriptor, int bytes) {
+  if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
 int clinux_tftp_port(int descriptor) {
   struct sockaddr_in name = {0};
   socklen_t length = sizeof name;

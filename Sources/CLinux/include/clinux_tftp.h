@@ -19,6 +19,10 @@ struct clinux_tftp_addresses {
 // Returns the descriptor, or -errno.
 int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info);
 
+// Lets up to `bytes` wait for this socket: more than the system's limit where we may (SO_RCVBUFFORCE), else up to it.
+// (The options' level is an enumeration in some C libraries and a macro in others.)
+void clinux_tftp_receive_buffer(int descriptor, int bytes);
+
 // The port the socket is bound to (host order), or -errno.
 int clinux_tftp_port(int descriptor);
 

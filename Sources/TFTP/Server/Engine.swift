@@ -14,7 +14,7 @@ final class Engine {
   /// Requests read before transfers get their turn again.
   private static let requestsPerTurn = 64
   /// Questions to the source that are not answered yet; more requests wait for their client's repetition.
-  private static let maximumLookups = 2048
+  private static let maximumLookups = 8192
   /// A request that equals one just finished is a late copy of it.
   private static let memory: Nanoseconds = .milliseconds(250)
   /// A request that equals that of a transfer under way is a new start after this much silence, else a copy.
