@@ -83,7 +83,7 @@ struct TFTPClient {
     var open = downloads.count
     var looked = start
     while open > 0 {
-      let count = clinux_tftp_epoll_wait(epoll, &tokens, 256, 200_000_000)
+      let count = clinux_tftp_epoll_wait(epoll, &tokens, 256, 200)
       let now = Self.clock()
       for token in tokens.prefix(Int(max(0, count))) where !downloads[Int(token)].isFinished {
         try receive(Int(token), now)

@@ -9,6 +9,7 @@ import NetworkTypes
 final class Engine {
   private static let listeningToken = UInt64.max
   private static let mailboxToken = UInt64.max - 1
+  private static let alarmToken = UInt64.max - 2
   /// Longer packets are no packets of ours: requests end at 512 bytes, ACKs have 4, ERRORs a short text.
   private static let bufferSize = 1024
   /// Requests read before transfers get their turn again.
@@ -39,6 +40,10 @@ final class Engine {
   private let ask: (Lookup) -> Void
 
   private let epoll: Int32
+  /// Readable when the earliest of `timers` comes. A wait with a time limit would set a timer of the processor's at
+  /// each packet; this one is set about as often as it fires.
+  private let alarm: Int32
+  private var alarmTime: Nanoseconds?
   private let sender = BlockSender()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 8)
   private var opener = ContentOpener()
@@ -68,8 +73,12 @@ final class Engine {
     limits = Negotiation.Limits(
       mtu: configuration.mtu, windowSize: configuration.usesSinglePort ? 1 : configuration.windowSize)
     epoll = clinux_tftp_epoll_create()
+    alarm = clinux_tftp_timer()
     guard epoll >= 0 else { throw SystemError(number: -epoll) }
-    for (descriptor, token) in [(listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken)] {
+    guard alarm >= 0 else { throw SystemError(number: -alarm) }
+    for (descriptor, token) in [
+      (listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken), (alarm, Self.alarmToken),
+    ] {
       let result = clinux_tftp_epoll_add(epoll, descriptor, token)
       guard result == 0 else { throw SystemError(number: -result) }
     }
@@ -78,6 +87,7 @@ final class Engine {
   deinit {
     buffer.deallocate()
     if epoll >= 0 { close(epoll) }
+    if alarm >= 0 { close(alarm) }
   }
 
   /// Serves until the mailbox says stop.
@@ -85,15 +95,22 @@ final class Engine {
     var tokens = [UInt64](repeating: 0, count: 256)
     now = Self.clock()
     while true {
-      let wait = timers.next.map { max(0, $0 - now) } ?? -1
+      if let next = timers.next, next != alarmTime {
+        clinux_tftp_timer_set(alarm, next)
+        alarmTime = next
+      }
       let count = tokens.withUnsafeMutableBufferPointer {
-        clinux_tftp_epoll_wait(epoll, $0.baseAddress, Int32($0.count), wait)
+        clinux_tftp_epoll_wait(epoll, $0.baseAddress, Int32($0.count), -1)
       }
       guard count >= 0 else { throw SystemError(number: -count) }
       now = Self.clock()
       for token in tokens.prefix(Int(count)) {
         switch token {
         case Self.listeningToken: readRequests()
+        case Self.alarmToken:
+          var count: UInt64 = 0
+          _ = read(alarm, &count, 8)
+          alarmTime = nil
         case Self.mailboxToken:
           let contents = mailbox.take()
           for (lookup, answer) in contents.answers { answered(lookup, answer) }
