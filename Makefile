@@ -2,7 +2,8 @@
 #
 #   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
 #   make test                          every test, boots included
-#   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too
+#   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too,
+#                                      BENCH_ONLY=tftp|boot measures one part
 #   make fuzz                          every fuzzer for FUZZ_SECONDS (60) each
 #   make build lint install deb clean
 
@@ -17,10 +18,10 @@ PERSEID_CACHE ?= $(CURDIR)/.build/lab
 RELEASE := .build/release
 PRIVATELY := $(LAB)/in-private-namespaces
 
-export PERSEID_CACHE FIRMWARE NODES BENCH_JSON
+export PERSEID_CACHE FIRMWARE NODES BENCH_JSON BENCH_ONLY BENCH_ROUNDS
 
 .PHONY: all build demo test bench fuzz lint install deb clean
-.PHONY: packages-build packages-test packages-bench tree-bookworm tree-trixie
+.PHONY: packages-build packages-test packages-bench tftp-peers tree-bookworm tree-trixie
 
 all: build
 
@@ -39,7 +40,7 @@ test: packages-build packages-test tree-bookworm tree-trixie
 	$(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest --skip '^BootTests\.'
 	$(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest --filter '^BootTests\.'
 
-bench: packages-build packages-test packages-bench tree-bookworm build
+bench: packages-build packages-test packages-bench tftp-peers tree-bookworm build
 	$(SWIFT) build -c release --product perseid-bench
 	$(PRIVATELY) $(RELEASE)/perseid-bench
 
@@ -88,6 +89,10 @@ packages-test:
 
 packages-bench:
 	@$(LAB)/install-packages bench
+
+# Two packages that cannot both be installed.
+tftp-peers: packages-bench
+	@$(LAB)/unpack-packages $(PERSEID_CACHE)/tftp-peers tftpd-hpa atftpd
 
 # Outside the private namespaces, where the mirror can be reached.
 tree-bookworm: packages-test

@@ -119,7 +119,7 @@ let package = Package(
     // Tests. Lab makes namespaces, virtual machines and appliances for those that need real parts.
     library(
       "Lab", ["NetworkTypes"], path: "Tests/Lab",
-      exclude: ["debian-tree", "in-private-namespaces", "install-packages", "packages"]),
+      exclude: ["debian-tree", "in-private-namespaces", "install-packages", "packages", "unpack-packages"]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"]),
@@ -137,6 +137,7 @@ let package = Package(
     .executableTarget(
       name: "perseid-demo", dependencies: ["Lab"], path: "Tests/Demo", swiftSettings: settings),
     .executableTarget(
-      name: "perseid-bench", dependencies: ["Lab"], path: "Benchmarks", swiftSettings: settings),
+      name: "perseid-bench", dependencies: ["Lab", "TFTP", "NetworkTypes", "CLinux", lifecycle, logging],
+      path: "Benchmarks", swiftSettings: settings),
   ]
 )

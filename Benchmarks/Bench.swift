@@ -1,20 +1,27 @@
 import Foundation
 import Lab
+import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-/// BENCH_ROUNDS says how often each boot is measured (2), BENCH_JSON names a file for the figures.
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (tftp or boot; both by default),
+/// BENCH_JSON names a file for the figures.
 @main
 struct Bench {
   static func main() async {
     do {
+      if try await runAsPart(CommandLine.arguments.dropFirst()) { return }
       guard NetworkNamespace.isAvailable else { throw LabError("the benchmark \(NetworkNamespace.unavailable)") }
       let environment = ProcessInfo.processInfo.environment
       let rounds = environment["BENCH_ROUNDS"] ?? "2"
       guard let rounds = Int(rounds), (1...100).contains(rounds) else {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
-      let rows = try await BootComparison(rounds: rounds).run { say("bench: \($0)") }
+      let only = environment["BENCH_ONLY"] ?? ""
+      guard ["", "tftp", "boot"].contains(only) else { throw LabError("BENCH_ONLY=\(only) is neither tftp nor boot") }
+      var rows: [Row] = []
+      if only != "boot" { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if only != "tftp" { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
       if let file = environment["BENCH_JSON"], !file.isEmpty {
         let encoder = JSONEncoder()
@@ -25,6 +32,23 @@ struct Bench {
       FileHandle.standardError.write(Data("bench: \(error)\n".utf8))
       exit(1)
     }
+  }
+
+  /// The parts that need processes of their own, in other namespaces.
+  /// - Returns: Whether this is one of them.
+  private static func runAsPart(_ arguments: ArraySlice<String>) async throws -> Bool {
+    let words = Array(arguments)
+    switch words.first {
+    case "tftp-server" where words.count == 2: try await MeasuredServer(directory: words[1]).run()
+    case "tftp-client" where words.count == 5:
+      guard let address = IPv4Address(words[1]), let clients = Int(words[3]), let window = Int(words[4]) else {
+        throw LabError("tftp-client ADDRESS FILE CLIENTS WINDOW")
+      }
+      var client = try TFTPClient(address: address, path: words[2], clients: clients, window: window)
+      say(String(decoding: try JSONEncoder().encode(try client.run()), as: UTF8.self))
+    default: return false
+    }
+    return true
   }
 
   /// Prints a line at once, also into a pipe.

@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +40,11 @@ int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info) {
     return -error;
   }
   return descriptor;
+}
+
+void clinux_tftp_receive_buffer(int descriptor, int bytes) {
+  if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 int clinux_tftp_port(int descriptor) {
@@ -145,20 +150,25 @@ int clinux_tftp_epoll_add(int epoll, int descriptor, uint64_t token) {
   return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
 }
 
-int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t timeout_ns) {
+int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int timeout_ms) {
   struct epoll_event events[256];
   if (capacity > 256) capacity = 256;
-  if (timeout_ns > 60000000000) timeout_ns = 60000000000;
-  struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
-  // The number, not the function: C libraries have had that for a shorter time than kernels.
-  int count = (int)syscall(SYS_epoll_pwait2, epoll, events, capacity, timeout_ns < 0 ? NULL : &timeout, NULL, 0);
-  if (count < 0 && errno == ENOSYS) {
-    // Before Linux 5.11. Rounded up: a timer that is not yet due would spin.
-    count = epoll_wait(epoll, events, capacity, timeout_ns < 0 ? -1 : (int)((timeout_ns + 999999) / 1000000));
-  }
+  int count = epoll_wait(epoll, events, capacity, timeout_ms);
   if (count < 0) return errno == EINTR ? 0 : -errno;
   for (int index = 0; index < count; index++) tokens[index] = events[index].data.u64;
   return count;
+}
+
+int clinux_tftp_timer(void) {
+  int descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+void clinux_tftp_timer_set(int descriptor, int64_t time_ns) {
+  // A time of 0 would stop it.
+  if (time_ns < 1) time_ns = 1;
+  struct itimerspec time = {.it_value = {.tv_sec = time_ns / 1000000000, .tv_nsec = time_ns % 1000000000}};
+  timerfd_settime(descriptor, TFD_TIMER_ABSTIME, &time, NULL);
 }
 
 const void *clinux_tftp_map(const char *path, size_t size, int *error) {

@@ -232,6 +232,25 @@ struct ServerTests {
     }
   }
 
+  @Test func afterAFloodOf5000RequestsAClientIsServedWithinHalfASecond() async throws {
+    try await withServer(["a": Content(parts: [.bytes(small)])]) { [small] port, log in
+      // From as many addresses, each of which will never say more.
+      for index in 0..<5000 {
+        let silent = RawClient(address: IPv4Address(127, 1, UInt8(index / 250), UInt8(index % 250 + 1)))
+        silent.send(RawClient.request("a", options: [("tsize", "0")]), to: port)
+      }
+      let client = RawClient()
+      // Packets to one port are read in their order: after this answer, the flood was read.
+      client.send([0, 9, 0, 0], to: port)
+      #expect(await client.receive() != nil)
+      let start = ContinuousClock.now
+      #expect(await client.read("a", options: [("windowsize", "4")], from: port) == small)
+      #expect(start.duration(to: .now) < .milliseconds(500))
+      let started = log.events.count { $0.kind == .started }
+      #expect(started >= 4000, "\(started) of the flood's transfers had begun")
+    }
+  }
+
   @Test func aTransferThatTakesLongTellsItsProgress() async throws {
     try await withServer(["a": Content(parts: [.bytes(small)])]) { port, log in
       let client = RawClient()

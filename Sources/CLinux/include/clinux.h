@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "clinux_bench.h"
 #include "clinux_capsule.h"
 #include "clinux_dhcp.h"
 #include "clinux_provisioner.h"

@@ -19,6 +19,10 @@ struct clinux_tftp_addresses {
 // Returns the descriptor, or -errno.
 int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info);
 
+// Lets up to `bytes` wait for this socket: more than the system's limit where we may (SO_RCVBUFFORCE), else up to it.
+// (The options' level is an enumeration in some C libraries and a macro in others.)
+void clinux_tftp_receive_buffer(int descriptor, int bytes);
+
 // The port the socket is bound to (host order), or -errno.
 int clinux_tftp_port(int descriptor);
 
@@ -47,8 +51,13 @@ int clinux_tftp_eventfd(void);
 // epoll_event is packed on some machines and its data is a union: plain numbers instead.
 int clinux_tftp_epoll_create(void);
 int clinux_tftp_epoll_add(int epoll, int descriptor, uint64_t token);
-// Waits at most `timeout_ns` nanoseconds (negative: without end). Returns the count of `tokens` filled, or -errno.
-int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int64_t timeout_ns);
+// Waits at most `timeout_ms` milliseconds (negative: without end). Returns the count of `tokens` filled, or -errno.
+int clinux_tftp_epoll_wait(int epoll, uint64_t *tokens, int capacity, int timeout_ms);
+
+// A non-blocking timerfd of the monotonic clock (its flags are an enumeration that is also macros), or -errno.
+// It becomes readable once the time comes, in nanoseconds of that clock, that it was set to last.
+int clinux_tftp_timer(void);
+void clinux_tftp_timer_set(int descriptor, int64_t time_ns);
 
 // Maps a whole file read-only. Returns NULL and leaves the error in *error where it cannot, or where
 // the file has not exactly `size` bytes (*error is then 0). `size` is 1 or more.

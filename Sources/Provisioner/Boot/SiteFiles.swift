@@ -8,7 +8,7 @@ package import TFTP
 ///
 /// The kernel looks for a name below that directory and nowhere else (openat2, RESOLVE_BENEATH): no name, no symbolic
 /// link and no renaming at the same moment leads outside. Links within it are followed, so one file can have many names.
-package final class SiteFiles: ContentSource {
+package final class SiteFiles: Sendable {
   private let directory: String
   /// Those that are being sent: a thousand nodes that read one file share one descriptor.
   private let open = Mutex<[OpenFile.Identity: Weak]>([:])

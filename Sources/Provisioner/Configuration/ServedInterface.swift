@@ -1,3 +1,4 @@
+import DHCPWire
 import Glibc
 package import NetworkTypes
 

@@ -9,47 +9,52 @@ import NetworkTypes
 final class Engine {
   private static let listeningToken = UInt64.max
   private static let mailboxToken = UInt64.max - 1
+  private static let alarmToken = UInt64.max - 2
   /// Longer packets are no packets of ours: requests end at 512 bytes, ACKs have 4, ERRORs a short text.
   private static let bufferSize = 1024
   /// Requests read before transfers get their turn again.
   private static let requestsPerTurn = 64
   /// Questions to the source that are not answered yet; more requests wait for their client's repetition.
-  private static let maximumLookups = 2048
+  static let maximumLookups = 8192
   /// A request that equals one just finished is a late copy of it.
   private static let memory: Nanoseconds = .milliseconds(250)
   /// A request that equals that of a transfer under way is a new start after this much silence, else a copy.
-  private static let restartSilence: Nanoseconds = .seconds(2)
+  static let restartSilence: Nanoseconds = .seconds(2)
 
   /// Between two tellings of a transfer's progress.
   private static let progressInterval: Nanoseconds = .seconds(1)
 
-  private enum Conversation {
+  enum Conversation {
     case lookingUp(number: UInt64, request: Request, name: RequestedName, localAddress: UInt32)
     case active(UInt64)
     case finished(Request)
   }
 
-  private let configuration: ServerConfiguration
-  private let maximumTransfers: Int
+  let configuration: ServerConfiguration
+  let maximumTransfers: Int
   private let listening: Int32
-  private let limits: Negotiation.Limits
-  private let observer: any TransferObserver
-  private let logger: Logger
+  let limits: Negotiation.Limits
+  let observer: any TransferObserver
+  let logger: Logger
   private let mailbox: Mailbox
-  private let ask: (Lookup) -> Void
+  let ask: (Lookup) -> Void
 
-  private let epoll: Int32
+  let epoll: Int32
+  /// Readable when the earliest of `timers` comes. A wait with a time limit would set a timer of the processor's at
+  /// each packet; this one is set about as often as it fires.
+  private let alarm: Int32
+  private var alarmTime: Nanoseconds?
   private let sender = BlockSender()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 8)
-  private var opener = ContentOpener()
-  private var transfers = TransferTable()
-  private var conversations: [Peer: Conversation] = [:]
-  private var transfersPerClient: [IPv4Address: Int] = [:]
+  var opener = ContentOpener()
+  var transfers = TransferTable()
+  var conversations: [Peer: Conversation] = [:]
+  var transfersPerClient: [IPv4Address: Int] = [:]
   private var timers = TimerQueue()
   private var finished: [(peer: Peer, at: Nanoseconds)] = []
-  private var lookups = 0
-  private var lastLookup: UInt64 = 0
-  private var now: Nanoseconds = 0
+  var lookups = 0
+  var lastLookup: UInt64 = 0
+  var now: Nanoseconds = 0
 
   init(
     configuration: ServerConfiguration, maximumTransfers: Int, listening: Int32, observer: any TransferObserver,
@@ -68,8 +73,12 @@ final class Engine {
     limits = Negotiation.Limits(
       mtu: configuration.mtu, windowSize: configuration.usesSinglePort ? 1 : configuration.windowSize)
     epoll = clinux_tftp_epoll_create()
+    alarm = clinux_tftp_timer()
     guard epoll >= 0 else { throw SystemError(number: -epoll) }
-    for (descriptor, token) in [(listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken)] {
+    guard alarm >= 0 else { throw SystemError(number: -alarm) }
+    for (descriptor, token) in [
+      (listening, Self.listeningToken), (mailbox.descriptor, Self.mailboxToken), (alarm, Self.alarmToken),
+    ] {
       let result = clinux_tftp_epoll_add(epoll, descriptor, token)
       guard result == 0 else { throw SystemError(number: -result) }
     }
@@ -78,6 +87,7 @@ final class Engine {
   deinit {
     buffer.deallocate()
     if epoll >= 0 { close(epoll) }
+    if alarm >= 0 { close(alarm) }
   }
 
   /// Serves until the mailbox says stop.
@@ -85,15 +95,22 @@ final class Engine {
     var tokens = [UInt64](repeating: 0, count: 256)
     now = Self.clock()
     while true {
-      let wait = timers.next.map { max(0, $0 - now) } ?? -1
+      if let next = timers.next, next != alarmTime {
+        clinux_tftp_timer_set(alarm, next)
+        alarmTime = next
+      }
       let count = tokens.withUnsafeMutableBufferPointer {
-        clinux_tftp_epoll_wait(epoll, $0.baseAddress, Int32($0.count), wait)
+        clinux_tftp_epoll_wait(epoll, $0.baseAddress, Int32($0.count), -1)
       }
       guard count >= 0 else { throw SystemError(number: -count) }
       now = Self.clock()
       for token in tokens.prefix(Int(count)) {
         switch token {
         case Self.listeningToken: readRequests()
+        case Self.alarmToken:
+          var count: UInt64 = 0
+          _ = read(alarm, &count, 8)
+          alarmTime = nil
         case Self.mailboxToken:
           let contents = mailbox.take()
           for (lookup, answer) in contents.answers { answered(lookup, answer) }
@@ -199,159 +216,20 @@ extension Engine {
     observer.observed(active.event(.progress, at: now))
   }
 
-  private func refuse(_ code: ErrorCode, _ text: String, _ addresses: clinux_tftp_addresses) {
+  func refuse(_ code: ErrorCode, _ text: String, _ addresses: clinux_tftp_addresses) {
     sender.send(Packet.error(code, text: text).bytes, over: listeningRoute(addresses))
   }
 
   /// From the port of requests, and from the address that was asked.
-  private func listeningRoute(_ addresses: clinux_tftp_addresses) -> BlockSender.Route {
+  func listeningRoute(_ addresses: clinux_tftp_addresses) -> BlockSender.Route {
     BlockSender.Route(descriptor: listening, addresses: addresses)
   }
 }
-
-// MARK: - Requests
-
-extension Engine {
-  private func requested(_ bytes: UnsafeRawBufferPointer, by peer: Peer, _ addresses: clinux_tftp_addresses) {
-    let request: Request
-    do {
-      request = try Request(parsing: bytes)
-    } catch {
-      refuse(.illegalOperation, "\(error)", addresses)
-      return
-    }
-    let name = RequestedName(request.name)
-    guard request.operation == .read else {
-      let reason = "this server takes no files: it only hands out what machines boot from"
-      refuse(.accessViolation, reason, addresses)
-      observe(.refused("an upload: \(reason)"), name, peer)
-      return
-    }
-    switch conversations[peer] {
-    case .lookingUp(_, request, _, _), .finished(request): return
-    case .active(let token):
-      guard let active = transfers[token] else { break }
-      if active.request == request {
-        if !active.transfer.isConfirmed || now < active.heardAt + Self.restartSilence {
-          perform(active.transfer.requestRepeated(at: now), token, active)
-          return
-        }
-        end(token, active, .failed("the client began again"))
-      } else if !active.transfer.isConfirmed && active.transfer.parameters.negotiation.sizeAsked {
-        end(token, active, .probed)
-      } else {
-        end(token, active, .failed("the client asked for another file"))
-      }
-    case .lookingUp, .finished, nil: break
-    }
-    guard lookups < Self.maximumLookups,
-      transfersPerClient[peer.address, default: 0] < configuration.maximumTransfersPerClient
-    else {
-      logger.debug("TFTP request dropped: too many at once", metadata: ["client": "\(peer.address)"])
-      return
-    }
-    lastLookup += 1
-    lookups += 1
-    conversations[peer] = .lookingUp(
-      number: lastLookup, request: request, name: name, localAddress: addresses.local_address)
-    ask(
-      Lookup(
-        number: lastLookup, peer: peer, name: name, server: IPv4Address(rawValue: addresses.local_address)))
-  }
-
-  private func answered(_ lookup: Lookup, _ answer: ContentAnswer) {
-    lookups -= 1
-    // The client may have asked for something else meanwhile.
-    guard case .lookingUp(lookup.number, let request, let name, let local) = conversations[lookup.peer] else { return }
-    conversations[lookup.peer] = nil
-    let addresses = clinux_tftp_addresses(
-      peer_address: lookup.peer.address.rawValue, peer_port: lookup.peer.port, local_address: local)
-    switch answer {
-    case .notFound(let text):
-      refuse(.fileNotFound, text, addresses)
-      observe(.refused(text), name, lookup.peer)
-    case .refused(let text):
-      refuse(.undefined, text, addresses)
-      observe(.refused(text), name, lookup.peer)
-    case .content(let content): begin(request, name, lookup.peer, addresses) { try opener.open(content) }
-    case .file(let file): begin(request, name, lookup.peer, addresses) { OpenContent(file: file) }
-    }
-  }
-
-  private func begin(
-    _ request: Request, _ name: RequestedName, _ peer: Peer, _ addresses: clinux_tftp_addresses,
-    _ open: () throws -> OpenContent
-  ) {
-    do {
-      var opened = try open()
-      if request.mode == .netascii {
-        guard opened.size <= Self.maximumText else {
-          throw ContentOpener.Failure(description: "too large for netascii: ask in octet mode")
-        }
-        opened = try opened.netascii()
-      }
-      try begin(request, name, opened, peer, addresses)
-    } catch {
-      logger.error("TFTP cannot send a file", metadata: ["name": "\(name.original)", "reason": "\(error)"])
-      refuse(.undefined, "the server \(error)", addresses)
-      observe(.failed("\(error)"), name, peer)
-    }
-  }
-
-  /// Bytes of the longest text: netascii is made in memory.
-  private static var maximumText: Int { 16 << 20 }
-
-  private func begin(
-    _ request: Request, _ name: RequestedName, _ content: OpenContent, _ peer: Peer,
-    _ addresses: clinux_tftp_addresses
-  ) throws {
-    if transfers.count >= maximumTransfers {
-      // Whoever has not answered yet has lost least.
-      guard let token = transfers.oldestUnconfirmed(), let oldest = transfers[token] else { return }
-      end(token, oldest, .failed("the client had not answered yet when others needed its place"))
-    }
-    let negotiation = Negotiation(request.options, limits: limits, size: content.size)
-    let firstAnswer =
-      negotiation.acknowledged.isEmpty
-      ? Packet.headerSize + min(content.size, negotiation.blockSize)
-      : Packet.optionAcknowledgement(negotiation.acknowledged).bytes.count
-    let transfer = Transfer(
-      Transfer.Parameters(
-        size: content.size, negotiation: negotiation, numbering: configuration.numbering,
-        requestSize: request.bytes.count, firstAnswerSize: firstAnswer))
-    var route = listeningRoute(addresses)
-    var socket: UDPSocket?
-    if !configuration.usesSinglePort {
-      let own = try UDPSocket(
-        address: IPv4Address(rawValue: addresses.local_address), port: 0, tellsLocalAddress: false)
-      route.descriptor = own.descriptor
-      // It is bound to the right address already.
-      route.addresses.local_address = 0
-      socket = consume own
-    }
-    let active = ActiveTransfer(
-      peer: peer, request: request, name: name, content: content, transfer: transfer, socket: socket, route: route,
-      at: now)
-    let token = transfers.add(active)
-    conversations[peer] = .active(token)
-    transfersPerClient[peer.address, default: 0] += 1
-    if !configuration.usesSinglePort {
-      let result = clinux_tftp_epoll_add(epoll, active.route.descriptor, token)
-      guard result == 0 else {
-        end(token, active, .failed("the server cannot wait for its packets: \(SystemError(number: -result))"))
-        return
-      }
-    }
-    observer.observed(active.event(.started, at: now))
-    perform(active.transfer.begin(at: now), token, active)
-  }
-}
-
 // MARK: - Transfers
 
 extension Engine {
   /// Does what a transfer's machine says.
-  private func perform(_ step: Transfer.Step, _ token: UInt64, _ active: ActiveTransfer) {
+  func perform(_ step: Transfer.Step, _ token: UInt64, _ active: ActiveTransfer) {
     if let ending = step.ending {
       end(token, active, ending)
       return
@@ -385,7 +263,7 @@ extension Engine {
     perform(active.transfer.timerFired(at: now), entry.token, active)
   }
 
-  private func end(_ token: UInt64, _ active: ActiveTransfer, _ ending: Transfer.Ending) {
+  func end(_ token: UInt64, _ active: ActiveTransfer, _ ending: Transfer.Ending) {
     transfers.remove(token)
     conversations[active.peer] = nil
     if let count = transfersPerClient[active.peer.address] {
@@ -410,7 +288,7 @@ extension Engine {
     finished.removeFirst(old.count)
   }
 
-  private func observe(_ kind: TransferEvent.Kind, _ name: RequestedName, _ peer: Peer) {
+  func observe(_ kind: TransferEvent.Kind, _ name: RequestedName, _ peer: Peer) {
     observer.observed(
       TransferEvent(
         kind: kind, name: name.original, client: peer.address, bytes: 0, seconds: 0, retransmissions: 0, blockSize: 0,

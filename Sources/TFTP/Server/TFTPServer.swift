@@ -28,6 +28,8 @@ package final class TFTPServer: Service {
     guard (0...65535).contains(configuration.port) else { throw TFTPStartError(port: configuration.port) }
     do {
       socket = try UDPSocket(address: configuration.address, port: configuration.port, tellsLocalAddress: true)
+      // A thousand machines that are switched on at once: each request that finds no room costs its sender seconds.
+      clinux_tftp_receive_buffer(socket.descriptor, 8 << 20)
       port = try socket.port
       mailbox = try Mailbox()
     } catch {

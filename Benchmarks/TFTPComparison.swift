@@ -1,0 +1,175 @@
+import Foundation
+import Glibc
+import Lab
+import NetworkTypes
+
+/// TFTP servers side by side on a cable between two namespaces, with one fast client that checks every byte.
+struct TFTPComparison {
+  let rounds: Int
+
+  /// One way to load a server; each moves the same bytes.
+  private struct Load: Hashable {
+    var clients: Int
+    var window: Int
+    /// The largest ratios that we accept, of times and of processor times.
+    var timeGoal: Double?
+    var processorGoal: Double?
+
+    var name: String { "TFTP: \(clients) client\(clients > 1 ? "s" : ""), windowsize \(window)" }
+    var bytesEach: Int { TFTPComparison.bytes / clients }
+  }
+
+  private static let bytes = 256 << 20
+  private static let loads = [
+    Load(clients: 1, window: 1, timeGoal: 0.91, processorGoal: 1),
+    Load(clients: 1, window: 16, timeGoal: 0.5, processorGoal: 0.5),
+    Load(clients: 1, window: 64, timeGoal: 0.5, processorGoal: 0.5),
+    Load(clients: 64, window: 1, timeGoal: 0.5),
+    Load(clients: 64, window: 16, timeGoal: 0.5, processorGoal: 0.5),
+    Load(clients: 1000, window: 1),
+  ]
+  private static let address = IPv4Address(10, 78, 0, 1)
+
+  private struct Figures {
+    var result: TFTPClient.Result
+    /// Seconds of processors that the server used.
+    var processor: Double
+    /// Bytes of memory that the server had resident at most.
+    var resident: Double
+  }
+
+  func run(_ progress: @Sendable (String) -> Void) async throws -> [Row] {
+    let peers = Cache.directory + "/tftp-peers"
+    guard FileManager.default.fileExists(atPath: peers) else {
+      throw LabError("\(peers) is missing: make it with `Tests/Lab/unpack-packages \(peers) tftpd-hpa atftpd`")
+    }
+    let root = try ScratchDirectory.make()
+    defer { ScratchDirectory.remove(root) }
+    for load in Set(Self.loads.map(\.clients)) { try Self.makeFile(root + "/\(load)", bytes: Self.bytes / load) }
+    return try await NetworkNamespace.with("tftp-server") { server in
+      try await NetworkNamespace.with("tftp-client") { client in
+        try await server.connect("eth1", to: client, "eth1")
+        try await server.configure("eth1", address: Self.address, prefixLength: 24)
+        try await client.configure("eth1", address: IPv4Address(10, 78, 0, 2), prefixLength: 24)
+        var rows: [Row] = []
+        for load in Self.loads {
+          var figures: [TFTPServerKind: [Figures]] = [:]
+          for _ in 1...rounds {
+            for kind in TFTPServerKind.allCases where load.window == 1 || kind.hasWindows {
+              let figure = try await measure(kind, load, root, peers, server, client)
+              let rate = Double(figure.result.finished * load.bytesEach) / figure.result.seconds / 1e6
+              progress(
+                "\(load.name): \(kind.rawValue) \(Int(rate)) MB/s, \(figure.processor) s of processor, "
+                  + "\(figure.result.finished) finished, first byte after \(figure.result.firstByteSeconds) s, "
+                  + "\(figure.result.resent) packets sent again, \(Int(figure.resident / 1e6)) MB")
+              figures[kind, default: []].append(figure)
+            }
+          }
+          rows += Self.rows(load, figures)
+        }
+        return rows
+      }
+    }
+  }
+
+  /// Bytes of which no two blocks are the same.
+  private static func makeFile(_ path: String, bytes: Int) throws {
+    var words = [UInt64](repeating: 0, count: bytes / 8)
+    var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+    for index in words.indices {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      words[index] = state ^ (state >> 29)
+    }
+    try words.withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: path)) }
+  }
+
+  private func measure(
+    _ kind: TFTPServerKind, _ load: Load, _ root: String, _ peers: String, _ server: NetworkNamespace,
+    _ client: NetworkNamespace
+  ) async throws -> Figures {
+    var command = Command(try kind.command(root: root, address: Self.address, peers: peers))
+    command.namespace = server
+    let process = try RunningProcess(command)
+    do {
+      try await Self.waitUntilListening(server, process)
+      let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      let file = root + "/\(load.clients)"
+      let before = Self.processorSeconds(process.pid)
+      let answer = try await client.command(
+        program, "tftp-client", "\(Self.address)", file, "\(load.clients)", "\(load.window)"
+      ).run(timeout: .seconds(120)).check()
+      let result = try JSONDecoder().decode(TFTPClient.Result.self, from: Data(answer.output.utf8))
+      let figures = Figures(
+        result: result, processor: Self.processorSeconds(process.pid) - before,
+        resident: Self.residentBytes(process.pid))
+      await process.stop()
+      return figures
+    } catch {
+      await process.stop()
+      throw LabError("\(kind.rawValue), \(load.name): \(error)\n\(process.log.tail(10))")
+    }
+  }
+
+  private static func waitUntilListening(_ server: NetworkNamespace, _ process: RunningProcess) async throws {
+    let end = ContinuousClock.now + .seconds(10)
+    while try await server.command("ss", "-Hlun", "sport = :69").run().check().output.isEmpty {
+      guard process.isRunning, ContinuousClock.now < end else { throw LabError("the server does not listen") }
+    }
+  }
+
+  /// Of the process and of those of its children that have ended.
+  private static func processorSeconds(_ pid: Int32) -> Double {
+    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+      let behindName = text.lastIndex(of: ")")
+    else { return .nan }
+    // proc(5): fields 14 to 17, and the third is the first behind the name.
+    let fields = text[behindName...].dropFirst(2).split(separator: " ").dropFirst(11).prefix(4)
+    return fields.reduce(0) { $0 + (Double($1) ?? 0) } / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
+  private static func residentBytes(_ pid: Int32) -> Double {
+    let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+    return (line?.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? .nan) * 1024
+  }
+
+  private static func rows(_ load: Load, _ figures: [TFTPServerKind: [Figures]]) -> [Row] {
+    let ours = figures[.ours] ?? []
+    // A server that did not finish has no time.
+    let peers = figures.filter { $0.key != .ours && $0.value.allSatisfy { $0.result.finished == load.clients } }
+    func row(
+      _ name: String, _ unit: String, _ goal: Double?, but excluded: TFTPServerKind? = nil,
+      _ figure: (Figures) -> Double
+    ) -> Row? {
+      let best = peers.filter { $0.key != excluded }.min { left, right in
+        left.value.map(figure).reduce(0, +) < right.value.map(figure).reduce(0, +)
+      }
+      return best.map {
+        Row(
+          name: name, unit: unit, ours: ours.map(figure), theirs: $0.value.map(figure), peer: $0.key.rawValue,
+          goal: goal)
+      }
+    }
+    let gigabytes = Double(bytes) / 1e9
+    let gibibytes = Double(bytes) / Double(1 << 30)
+    var rows = [
+      row(load.name, "s/GB", load.timeGoal) { $0.result.seconds / gigabytes },
+      // tftpd-hpa's processes end unseen, so that nobody knows what they used.
+      row(load.name + ", processor", "s/GiB", load.processorGoal, but: .hpa) { $0.processor / gibibytes },
+    ].compactMap { $0 }
+    if load.clients >= 1000 {
+      rows += [
+        Row(
+          name: load.name + ", unfinished", unit: "clients",
+          ours: ours.map { Double(load.clients - $0.result.finished) }, theirs: [1], peer: "limit", goal: 0),
+        Row(
+          name: load.name + ", slowest first byte", unit: "s", ours: ours.map(\.result.firstByteSeconds), theirs: [1],
+          peer: "limit", goal: 1),
+        Row(
+          name: load.name + ", memory", unit: "MB", ours: ours.map { $0.resident / 1e6 }, theirs: [100], peer: "limit",
+          goal: 1),
+      ]
+    }
+    return rows
+  }
+}
