@@ -64,6 +64,32 @@ struct BootChainTests {
     }
   }
 
+  @Test(
+    "a machine whose capsule is not there asks again by itself, and boots when it has one",
+    .timeLimit(.minutes(20)), arguments: [(Machine.Firmware.bios, "pxelinux"), (.uefi, "grub")])
+  func waits(firmware: Machine.Firmware, method: String) async throws {
+    var settings = Appliance.Settings()
+    settings.defaultCapsule = "not-imported"
+    try await withTurns(1) {
+      try await withAppliance(settings: settings) { site, appliance in
+        let configuration = Machine.Configuration(number: 1, firmware: firmware)
+        let name = try await add(configuration.mac, method, appliance)
+        let watch = try RunningProcess(appliance.command("watch"))
+        let machine = try await site.start(configuration)
+        do {
+          try await watch.log.line(containing: "asked before", within: bootBound)
+        } catch {
+          throw LabError("\(error); \(await appliance.whereItIs(machine))")
+        }
+        watch.signal(15)
+        #expect(machine.console.text.contains("capsule not-imported of \(name) is not there"))
+        try await appliance.run("node", "set", "vnfs", "debian-12", name, "--yes")
+        try await appliance.node(of: machine, reaches: "init", within: bootBound)
+        await machine.powerOff()
+      }
+    }
+  }
+
   /// Makes a machine a node before it boots.
   private func add(_ mac: MACAddress, _ method: String, _ appliance: Appliance) async throws -> String {
     try await appliance.run("node", "add", mac.description, "chained")
