@@ -91,7 +91,7 @@ let package = Package(
     .executableTarget(
       name: "perseid",
       dependencies: [
-        "Provisioner", "Capsule", "CapsuleFormat", "DHCP", "TFTP", "NetworkTypes", "StateProtocol", "CLinux",
+        "Provisioner", "Capsule", "CapsuleFormat", "DHCP", "DHCPWire", "TFTP", "NetworkTypes", "StateProtocol", "CLinux",
         lifecycle, logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ] + nio, path: "Sources/perseid", swiftSettings: settings),

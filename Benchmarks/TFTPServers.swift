@@ -58,7 +58,7 @@ struct MeasuredServer: ContentSource, TransferObserver {
     self.contents = contents
   }
 
-  func content(named name: String, for client: IPv4Address) async -> ContentAnswer {
+  func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer {
     contents[name].map { .content($0) } ?? .notFound("there is no such file")
   }
 

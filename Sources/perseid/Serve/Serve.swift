@@ -1,5 +1,6 @@
 import ArgumentParser
 import DHCP
+import DHCPWire
 import Glibc
 import Logging
 import NetworkTypes
