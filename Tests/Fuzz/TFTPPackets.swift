@@ -1,4 +1,7 @@
-// sources: TFTP/Wire
+// Any bytes as packets and requests: what is read is within bounds, and can be written and read again.
+//
+// module TFTP: Sources/TFTP/Wire/*.swift
+import TFTP
 
 /// Any bytes as a datagram to the TFTP server: parsed, negotiated, and written again.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -8,7 +11,7 @@ public func fuzzOneInput(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   checkText(bytes)
   guard let request = try? Request(parsing: bytes) else { return 0 }
   precondition(count <= Request.maximumSize && !request.name.isEmpty && !request.name.contains(0))
-  precondition(request.options.count <= Request.maximumOptions)
+  precondition(request.options.count <= 32)
   precondition(request.options.allSatisfy { !$0.name.contains(0) && !$0.name.isEmpty && !$0.value.contains(0) })
   if request.bytes.count <= Request.maximumSize {
     precondition((try? Request(parsing: request.bytes)) == request, "a request is not what was written")
@@ -25,7 +28,7 @@ private func checkPacket(_ bytes: [UInt8]) {
   guard let again = Packet(parsing: packet.bytes) else { preconditionFailure("a packet cannot be read again") }
   precondition(again == packet, "a packet is not what was written")
   if case .error(_, let text) = packet {
-    precondition(text.utf8.count <= Packet.maximumErrorText && text.utf8.allSatisfy { (0x20...0x7E).contains($0) })
+    precondition(text.utf8.count <= 128 && text.utf8.allSatisfy { (0x20...0x7E).contains($0) })
   }
 }
 
@@ -48,7 +51,7 @@ private func checkNegotiation(_ options: [Request.Option], _ limits: Negotiation
   let result = Negotiation(options, limits: limits, size: size)
   precondition((8...65464).contains(result.blockSize) && result.blockSize <= max(512, limits.blockSize))
   precondition((1...limits.windowSize).contains(result.windowSize))
-  precondition(result.windowSize == 1 || result.windowSize * result.blockSize <= Negotiation.windowBytes)
+  precondition(result.windowSize == 1 || result.windowSize * result.blockSize <= 128 << 10)
   precondition(result.timeout.map { (1...255).contains($0) } ?? true)
   precondition(result.acknowledged.count <= 4, "an option was acknowledged twice, or one that there is not")
   for option in result.acknowledged {

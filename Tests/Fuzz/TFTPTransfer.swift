@@ -1,4 +1,7 @@
-// sources: TFTP/Wire TFTP/Transfer
+// A transfer's machine, with a client and a clock that do anything.
+//
+// module TFTP: Sources/TFTP/Wire/*.swift Sources/TFTP/Transfer/*.swift
+import TFTP
 
 /// A transfer, and a client and a clock that do anything: what may never happen does not, and a client that
 /// behaves from then on still gets the whole file.
