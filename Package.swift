@@ -91,7 +91,8 @@ let package = Package(
     .executableTarget(
       name: "perseid",
       dependencies: [
-        "Provisioner", "Capsule", "CapsuleFormat", "DHCP", "DHCPWire", "TFTP", "NetworkTypes", "StateProtocol", "CLinux",
+        "Provisioner", "Capsule", "CapsuleFormat", "DHCP", "DHCPWire", "TFTP", "NetworkTypes", "StateProtocol",
+        "CLinux",
         lifecycle, logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ] + nio, path: "Sources/perseid", swiftSettings: settings),
@@ -128,7 +129,7 @@ let package = Package(
     tests("CapsuleTests", ["Capsule", "CapsuleFormat", crypto]),
     tests(
       "ProvisionerTests",
-      ["Provisioner", "StateProtocol", "DHCP", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
+      ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
     tests("StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient"]),
     tests("Stage1Tests", ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "NetworkTypes"]),
     tests(

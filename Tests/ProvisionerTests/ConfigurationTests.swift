@@ -1,3 +1,4 @@
+import DHCPWire
 import NetworkTypes
 import Testing
 
