@@ -27,10 +27,17 @@ struct DHCPInteropTests {
 
   private func withScript<Result>(_ body: (String) async throws -> Result) async throws -> Result {
     let path = FileManager.default.temporaryDirectory.appending(path: "udhcpc-\(UUID())").path
-    try Self.script.write(toFile: path, atomically: true, encoding: .utf8)
-    chmod(path, 0o755)
     defer { unlink(path) }
+    try await Self.makeProgram(path, Self.script)
     return try await body(path)
+  }
+
+  /// Another process writes it: were it open here for a moment, a child that another test starts in that moment
+  /// would hold it open too, and it could not be run ("text file busy").
+  private static func makeProgram(_ path: String, _ text: String) async throws {
+    try text.write(toFile: path + ".text", atomically: true, encoding: .utf8)
+    defer { unlink(path + ".text") }
+    try await Command("install", "-m", "755", path + ".text", path).run(timeout: .seconds(20)).check()
   }
 
   @Test("busybox udhcpc gets a lease with network, router, name server, domain and host name")
@@ -106,9 +113,9 @@ struct DHCPInteropTests {
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
       defer { try? FileManager.default.removeItem(atPath: directory) }
       let script = directory + "/script"
-      try "#!/bin/sh\n[ \"$reason\" = BOUND ] && ip address add \"$new_ip_address/24\" dev \"$interface\"\nexit 0\n"
-        .write(toFile: script, atomically: true, encoding: .utf8)
-      chmod(script, 0o755)
+      try await Self.makeProgram(
+        script,
+        "#!/bin/sh\n[ \"$reason\" = BOUND ] && ip address add \"$new_ip_address/24\" dev \"$interface\"\nexit 0\n")
       let common = ["-v", "-sf", script, "-lf", directory + "/leases", "-pf", directory + "/pid", "eth0"]
       func dhclient(_ options: String...) async throws -> CommandResult {
         try await Command(["dhclient"] + options + common, namespace: lab.clients).run(timeout: .seconds(30)).check()
