@@ -50,7 +50,7 @@ package struct StateService: Sendable {
       generation: report.facts.generation, now: now)
     let card = boot?.mac ?? macs[0]
     if isInit || contact.isNewState || contact.wasSilent {
-      ledger.record(card, .state, report.state, words(report, contact, boot, now), now: now)
+      ledger.record(card, .state, report.state, words(report, contact), now: now)
     }
     let plan = try await answer(report, node, boot, card, origin)
     if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
@@ -127,15 +127,12 @@ package struct StateService: Sendable {
     }
   }
 
-  private func words(_ report: StateReport, _ contact: StatusBoard.Contact, _ boot: Boot?, _ now: Timestamp) -> String {
+  private func words(_ report: StateReport, _ contact: StatusBoard.Contact) -> String {
     let facts = report.facts
-    var words = [
+    let words = [
       "kernel \(facts.kernelRelease)", "\(facts.processors) processors", ByteCount.words(facts.memoryBytes),
       "up \(ByteCount.seconds(facts.uptimeSeconds))",
     ]
-    if let boot, contact.isNewState {
-      words.append("\(ByteCount.seconds(now.seconds(since: boot.opened))) after the first packet of this boot")
-    }
     return (contact.wasSilent ? "speaks again: " : "") + words.joined(separator: ", ")
   }
 
