@@ -1,4 +1,4 @@
-/// Where the tar stream is cut into frames: for now every 4 MiB.
+/// Where the tar stream is cut into frames: every 4 MiB.
 ///
 /// It sees the stream's bytes as they gather and names the length of the next frame; cutting by content
 /// instead is another such type.
