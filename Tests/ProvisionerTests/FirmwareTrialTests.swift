@@ -1,0 +1,210 @@
+import DHCP
+import NetworkTypes
+import TFTP
+import Testing
+
+@testable import Provisioner
+
+@Suite("What is tried with firmware that does not boot")
+struct FirmwareTrialTests {
+  private static let uefi: [BootDelivery] = [.plain, .direct, .bootServer]
+
+  /// Offers as often as a firmware asks, and says what each time.
+  private func ask(_ trial: inout FirmwareTrial, times: Int, order: [BootDelivery] = uefi, canSign: Bool = false)
+    -> [FirmwareTrial.Strategy]
+  {
+    (0..<times).compactMap { _ in
+      let strategy = trial.next(of: order, canSign: { canSign })
+      if let strategy { _ = trial.offered(strategy, usual: order.first.map { FirmwareTrial.Strategy($0) }) }
+      return strategy
+    }
+  }
+
+  @Test("it asks again and again and loads nothing: each way is tried twice, and then they begin anew")
+  func moves() {
+    var trial = FirmwareTrial()
+    #expect(
+      ask(&trial, times: 8).map(\.delivery)
+        == [.plain, .plain, .direct, .direct, .bootServer, .bootServer, .plain, .plain])
+    #expect(trial.proven == nil)
+  }
+
+  @Test("what is acknowledged is what was offered, however often it was offered")
+  func bound() {
+    var trial = FirmwareTrial()
+    for offered in ask(&trial, times: 3).suffix(1) {
+      #expect(offered.delivery == .direct)
+      #expect(trial.bound(to: Self.uefi, canSign: { false }) == offered)
+    }
+    #expect(FirmwareTrial().bound(to: Self.uefi, canSign: { false }) == FirmwareTrial.Strategy(.plain))
+  }
+
+  @Test("what it loads and what then speaks is what works, and stays for longer")
+  func proves() {
+    var trial = FirmwareTrial()
+    _ = ask(&trial, times: 3)
+    trial.loading()
+    trial.loaded()
+    #expect(trial.spoke())
+    #expect(trial.proven == FirmwareTrial.Strategy(.direct))
+    #expect(!trial.spoke(), "nothing new")
+    #expect(ask(&trial, times: 5).map(\.delivery) == [.direct, .direct, .direct, .direct, .bootServer])
+    #expect(FirmwareTrial(proven: .init(.direct)).next(of: Self.uefi, canSign: { false })?.delivery == .direct)
+  }
+
+  @Test("a machine that boots and boots again never moves")
+  func stays() {
+    var trial = FirmwareTrial()
+    for _ in 0..<20 {
+      #expect(ask(&trial, times: 1) == [FirmwareTrial.Strategy(.plain)])
+      trial.loading()
+      trial.loaded()
+      _ = trial.spoke()
+    }
+  }
+
+  @Test("iPXE is loaded whole and never speaks: shim and GRUB, where they may be tried; and back where they are silent")
+  func signs() {
+    var trial = FirmwareTrial()
+    _ = ask(&trial, times: 1, canSign: true)
+    trial.loading()
+    trial.loaded()
+    #expect(ask(&trial, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain, .signed)])
+    var other = trial
+    trial.loaded()
+    #expect(trial.spoke())
+    #expect(trial.proven == FirmwareTrial.Strategy(.plain, .signed))
+    #expect(ask(&trial, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain, .signed)])
+    #expect(ask(&trial, times: 1, canSign: false) == [FirmwareTrial.Strategy(.plain)])
+    other.loaded()
+    #expect(ask(&other, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain)])
+  }
+
+  @Test("of a machine that iPXE has booted before, three silences are needed: power may have been cut")
+  func powerCut() {
+    var trial = FirmwareTrial(proven: .init(.plain))
+    for expected in [FirmwareTrial.Loader.usual, .usual, .usual, .signed] {
+      #expect(ask(&trial, times: 1, canSign: true).map(\.loader) == [expected])
+      trial.loading()
+      trial.loaded()
+    }
+  }
+
+  @Test("a card that moved to other firmware begins with what is usual there")
+  func otherFirmware() {
+    var trial = FirmwareTrial(proven: .init(.plain))
+    #expect(ask(&trial, times: 1, order: [.bootServer, .direct]).map(\.delivery) == [.bootServer])
+    #expect(FirmwareTrial().next(of: [], canSign: { true }) == nil)
+  }
+}
+
+@Suite("A machine whose firmware does not boot with what is usual")
+struct FirmwareTrialsTests {
+  private func client(_ type: String, _ speaker: ClientDescription.Speaker = .pxeFirmware) -> ClientDescription {
+    var client = ClientDescription(
+      hardwareAddress: mac(1), architectures: [7], speaker: speaker, serverAddress: IPv4Address(10, 0, 0, 1))
+    client.isDiscovering = type == "DISCOVER"
+    return client
+  }
+
+  /// As DHCP does: asks the policy, and tells the observer.
+  @discardableResult
+  private func say(_ type: String, _ appliance: Appliance, _ speaker: ClientDescription.Speaker = .pxeFirmware)
+    -> BootAnswer
+  {
+    let client = client(type, speaker)
+    let answer = appliance.clientPolicy.boot(for: client)
+    appliance.observer.observed(
+      Exchange(
+        received: type, sent: type == "DISCOVER" ? "OFFER" : "ACK", client: client, address: IPv4Address(10, 0, 0, 21),
+        bootFile: answer.bootFile, reason: LeaseReason.neverUsed.rawValue, boot: answer, quirks: ["uefi"]))
+    return answer
+  }
+
+  private func load(_ name: String, _ appliance: Appliance) {
+    for kind in [TransferEvent.Kind.probed, .started, .finished] {
+      appliance.observer.observed(
+        TransferEvent(
+          kind: kind, name: name, client: IPv4Address(10, 0, 0, 21), bytes: 1000, seconds: 0.1, retransmissions: 0,
+          blockSize: 1432, windowSize: 1))
+    }
+  }
+
+  @Test("gets another answer, boots with that, keeps it through a new start of the appliance, and the timeline says so")
+  func remembered() async throws {
+    let directory = try TestDirectory()
+    var appliance = try await makeAppliance(directory)
+    #expect(say("DISCOVER", appliance).delivery == .plain)
+    #expect(say("DISCOVER", appliance).delivery == .plain)
+    #expect(say("DISCOVER", appliance).delivery == .direct)
+    #expect(say("REQUEST", appliance).delivery == .direct)
+    load("snponly.efi", appliance)
+    say("DISCOVER", appliance, .ipxe)
+    _ = await appliance.nodeService.respond(to: .get("/ipxe", ["mac": mac(1).description]))
+    let timeline = try await appliance.nodeTimeline("n0000")
+    #expect(timeline.filter { $0.event == "strategy" }.count == 2, "\(timeline.map(\.detail))")
+    #expect(timeline.contains { $0.detail.contains("43.6=8") && $0.detail.contains("remembered") })
+    let why = try appliance.nodeWhy("n0000")
+    #expect(why.strategy?.delivery == "direct" && why.strategy?.isProven == true)
+    #expect(why.heard.map(\.client) == ["UEFI x64 firmware", "iPXE"])
+    #expect(why.heard.first?.rules.first?.source.contains("EDK2") == true)
+    try await appliance.ledger.trials.flush()
+    try await appliance.close()
+
+    appliance = try await makeAppliance(directory)
+    #expect(say("DISCOVER", appliance).delivery == .direct)
+    try await appliance.deleteNodes(["n0000"])
+    #expect(say("DISCOVER", appliance).delivery == .plain)
+    try await appliance.close()
+    appliance = try await makeAppliance(directory)
+    #expect(say("DISCOVER", appliance).delivery == .plain, "what a deleted node's firmware booted with is forgotten")
+    try await appliance.close()
+  }
+
+  @Test("gets shim and GRUB once iPXE was loaded and never spoke, unless an administrator has set how it boots")
+  func secureBoot() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    #expect(say("DISCOVER", appliance).bootFile == "snponly.efi")
+    say("REQUEST", appliance)
+    load("snponly.efi", appliance)
+    let answer = say("DISCOVER", appliance)
+    #expect(answer.bootFile == "shimx64.efi" && answer.reason.contains("Secure Boot"))
+    #expect(say("REQUEST", appliance).bootFile == "shimx64.efi")
+    load("shimx64.efi", appliance)
+    _ = await appliance.bootContent.content(
+      named: "grub/grub.cfg-01-52-54-00-00-00-01", for: IPv4Address(10, 0, 0, 21), at: IPv4Address(10, 0, 0, 1))
+    #expect(try appliance.nodeWhy("n0000").strategy?.loader == "signed")
+    #expect(say("DISCOVER", appliance).bootFile == "shimx64.efi")
+    _ = try await appliance.setNodes(["n0000"], key: "boot", value: "ipxe")
+    #expect(say("DISCOVER", appliance).bootFile == "snponly.efi")
+    try await appliance.close()
+  }
+
+  @Test("is not told by machines that just boot: nothing is written for them")
+  func usual() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    say("DISCOVER", appliance)
+    say("REQUEST", appliance)
+    load("snponly.efi", appliance)
+    say("DISCOVER", appliance, .ipxe)
+    try await appliance.ledger.trials.flush()
+    #expect(appliance.registry.read { $0.strategies }.isEmpty)
+    try await appliance.close()
+  }
+
+  @Test("lines of the timeline are short: the ACK does not say again what the OFFER said")
+  func lines() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    say("DISCOVER", appliance)
+    say("REQUEST", appliance)
+    say("DISCOVER", appliance, .ipxe)
+    _ = await appliance.nodeService.respond(to: .get("/ipxe", ["mac": mac(1).description]))
+    let lines = try await appliance.nodeTimeline("n0000").filter { $0.source == .dhcp }.map(\.detail)
+    #expect(
+      lines == [
+        "UEFI x64 firmware: OFFER 10.0.0.21, snponly.efi by TFTP; rule uefi", "UEFI x64 firmware: ACK 10.0.0.21",
+        "iPXE: OFFER 10.0.0.21, its script by HTTP; rule uefi",
+      ])
+    try await appliance.close()
+  }
+}
