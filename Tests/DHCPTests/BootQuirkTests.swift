@@ -45,11 +45,16 @@ struct BootQuirkTests {
     #expect(Set(names) == tested)
   }
 
-  @Test("an exchange names the rows that its answer was made by", arguments: [
-    (Firmware.bios, ["bios", "direct"]), (Firmware.uefi, ["uefi"]), (Firmware.http, ["uefi-http", "uefi-http-url"]),
-    (Firmware.ipxe, ["ipxe"]), ([.vendorClass: text("HW-Client"), .clientArchitecture: [0, 0]],
-      ["bios", "direct", "renamed-class"]), ([:], []),
-  ])
+  @Test(
+    "an exchange names the rows that its answer was made by",
+    arguments: [
+      (Firmware.bios, ["bios", "direct"]), (Firmware.uefi, ["uefi"]), (Firmware.http, ["uefi-http", "uefi-http-url"]),
+      (Firmware.ipxe, ["ipxe"]),
+      (
+        [.vendorClass: text("HW-Client"), .clientArchitecture: [0, 0]],
+        ["bios", "direct", "renamed-class"]
+      ), ([:], []),
+    ])
   func named(_ options: [DHCPOptionCode: [UInt8]], _ names: [String]) throws {
     let desk = ResponderDesk()
     _ = try desk.reply(to: request(.discover, options))

@@ -99,9 +99,11 @@ struct ProxyTests {
     #expect(desk.lastExchange?.address == address("10.0.0.151"))
   }
 
-  @Test("boot-server-reply: port 4011 answers with the boot file, in both modes", arguments: [
-    DHCPServerConfiguration.Mode.authoritative, .proxy,
-  ])
+  @Test(
+    "boot-server-reply: port 4011 answers with the boot file, in both modes",
+    arguments: [
+      DHCPServerConfiguration.Mode.authoritative, .proxy,
+    ])
   func bootServer(_ mode: DHCPServerConfiguration.Mode) throws {
     let desk = ResponderDesk(bootFile: "snponly.efi", delivery: .bootServer, mode: mode)
     let options = Firmware.uefi.merging([.machineIdentifier: guid]) { $1 }
@@ -125,7 +127,9 @@ struct ProxyTests {
   @Test("boot-item: the boot item that firmware chose comes back; one of a wrong length does not")
   func bootItem() throws {
     let desk = ResponderDesk(delivery: .bootServer)
-    for (sent, returned) in [([71, 4, 0, 0, 0, 0, 255], [71, 4, 0, 0, 0, 0, 255]), ([71, 9, 1], nil), ([71, 1, 1], nil)]
+    for (sent, returned) in [
+      ([71, 4, 0, 0, 0, 0, 255], [71, 4, 0, 0, 0, 0, 255]), ([71, 9, 1], nil), ([71, 1, 1], nil),
+    ]
       as [([UInt8], [UInt8]?)]
     {
       let options = Firmware.bios.merging([.vendorSpecific: sent]) { $1 }

@@ -37,8 +37,9 @@ extension Responder {
   /// Answers what came to port 4011 (PXE specification 2.1, section 2.2.4): a REQUEST, or an INFORM, of firmware that
   /// was told to ask here, and has an address.
   /// - Returns: The message behind room for headers, which goes back to where the question came from.
-  package func respond(toBootServerRequest message: DHCPMessage) throws(Ignored) -> (bytes: [UInt8], exchange: Exchange?)
-  {
+  package func respond(toBootServerRequest message: DHCPMessage) throws(Ignored) -> (
+    bytes: [UInt8], exchange: Exchange?
+  ) {
     guard message.operation == .request else { throw .notARequest }
     guard let type = message.messageType, type == .request || type == .inform || type == .discover else {
       throw .serverMessage
@@ -64,7 +65,8 @@ extension Responder {
     _ reason: String, _ boot: BootAnswer?
   ) -> Response {
     Response(
-      bytes: [], destination: .broadcast, changes: [], exchange: exchange(type, nil, client, address, reason, boot, nil))
+      bytes: [], destination: .broadcast, changes: [], exchange: exchange(type, nil, client, address, reason, boot, nil)
+    )
   }
 
   private func exchange(

@@ -17,7 +17,8 @@ enum ExchangeWords {
     if exchange.received == "REQUEST", exchange.reason != "asked at port 4011" {
       return isUsual(exchange.reason) ? text : "\(text) (\(exchange.reason))"
     }
-    return text + ", " + answer(exchange)
+    let answer = answer(exchange)
+    return answer.isEmpty ? text : "\(text), \(answer)"
   }
 
   private static func answer(_ exchange: Exchange) -> String {
@@ -32,7 +33,7 @@ enum ExchangeWords {
     if !exchange.quirks.isEmpty {
       parts.append("\(exchange.quirks.count == 1 ? "rule" : "rules") \(exchange.quirks.joined(separator: ", "))")
     }
-    return parts.isEmpty ? "nothing to boot" : parts.joined(separator: "; ")
+    return parts.joined(separator: "; ")
   }
 
   /// Who speaks.
