@@ -9,92 +9,99 @@ import Testing
 struct FirmwareTrialTests {
   private static let uefi: [BootDelivery] = [.plain, .direct, .bootServer]
 
-  /// Offers as often as a firmware asks, and says what each time.
-  private func ask(_ trial: inout FirmwareTrial, times: Int, order: [BootDelivery] = uefi, canSign: Bool = false)
-    -> [FirmwareTrial.Strategy]
-  {
-    (0..<times).compactMap { _ in
-      let strategy = trial.next(of: order, canSign: { canSign })
-      if let strategy { _ = trial.offered(strategy, usual: order.first.map { FirmwareTrial.Strategy($0) }) }
-      return strategy
+  /// A firmware, and what is tried with it.
+  private final class Desk {
+    var trial: FirmwareTrial
+
+    init(proven: FirmwareTrial.Strategy? = nil) {
+      trial = FirmwareTrial(proven: proven)
     }
+
+    /// Offers as often as the firmware asks, and says what each time.
+    func ask(_ times: Int, order: [BootDelivery] = uefi, canSign: Bool = false) -> [FirmwareTrial.Strategy] {
+      (0..<times).compactMap { _ in
+        let strategy = trial.next(of: order, canSign: { canSign })
+        if let strategy { _ = trial.offered(strategy, usual: order.first.map { FirmwareTrial.Strategy($0) }) }
+        return strategy
+      }
+    }
+
+    func load() {
+      trial.loading()
+      trial.loaded()
+    }
+
+    func speak() -> Bool { trial.spoke() }
   }
 
   @Test("it asks again and again and loads nothing: each way is tried twice, and then they begin anew")
   func moves() {
-    var trial = FirmwareTrial()
+    let desk = Desk()
     #expect(
-      ask(&trial, times: 8).map(\.delivery)
-        == [.plain, .plain, .direct, .direct, .bootServer, .bootServer, .plain, .plain])
-    #expect(trial.proven == nil)
+      desk.ask(8).map(\.delivery) == [.plain, .plain, .direct, .direct, .bootServer, .bootServer, .plain, .plain])
+    #expect(desk.trial.proven == nil)
   }
 
   @Test("what is acknowledged is what was offered, however often it was offered")
   func bound() {
-    var trial = FirmwareTrial()
-    for offered in ask(&trial, times: 3).suffix(1) {
-      #expect(offered.delivery == .direct)
-      #expect(trial.bound(to: Self.uefi, canSign: { false }) == offered)
-    }
+    let desk = Desk()
+    #expect(desk.ask(3).last?.delivery == .direct)
+    #expect(desk.trial.bound(to: Self.uefi, canSign: { false }) == FirmwareTrial.Strategy(.direct))
     #expect(FirmwareTrial().bound(to: Self.uefi, canSign: { false }) == FirmwareTrial.Strategy(.plain))
   }
 
   @Test("what it loads and what then speaks is what works, and stays for longer")
   func proves() {
-    var trial = FirmwareTrial()
-    _ = ask(&trial, times: 3)
-    trial.loading()
-    trial.loaded()
-    #expect(trial.spoke())
-    #expect(trial.proven == FirmwareTrial.Strategy(.direct))
-    #expect(!trial.spoke(), "nothing new")
-    #expect(ask(&trial, times: 5).map(\.delivery) == [.direct, .direct, .direct, .direct, .bootServer])
-    #expect(FirmwareTrial(proven: .init(.direct)).next(of: Self.uefi, canSign: { false })?.delivery == .direct)
+    let desk = Desk()
+    _ = desk.ask(3)
+    desk.load()
+    #expect(desk.speak() && desk.trial.proven == FirmwareTrial.Strategy(.direct))
+    #expect(!desk.speak(), "nothing new")
+    #expect(desk.ask(5).map(\.delivery) == [.direct, .direct, .direct, .direct, .bootServer])
+    #expect(Desk(proven: .init(.direct)).ask(1) == [FirmwareTrial.Strategy(.direct)])
   }
 
   @Test("a machine that boots and boots again never moves")
   func stays() {
-    var trial = FirmwareTrial()
+    let desk = Desk()
     for _ in 0..<20 {
-      #expect(ask(&trial, times: 1) == [FirmwareTrial.Strategy(.plain)])
-      trial.loading()
-      trial.loaded()
-      _ = trial.spoke()
+      #expect(desk.ask(1) == [FirmwareTrial.Strategy(.plain)])
+      desk.load()
+      _ = desk.speak()
     }
   }
 
   @Test("iPXE is loaded whole and never speaks: shim and GRUB, where they may be tried; and back where they are silent")
   func signs() {
-    var trial = FirmwareTrial()
-    _ = ask(&trial, times: 1, canSign: true)
-    trial.loading()
-    trial.loaded()
-    #expect(ask(&trial, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain, .signed)])
-    var other = trial
-    trial.loaded()
-    #expect(trial.spoke())
-    #expect(trial.proven == FirmwareTrial.Strategy(.plain, .signed))
-    #expect(ask(&trial, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain, .signed)])
-    #expect(ask(&trial, times: 1, canSign: false) == [FirmwareTrial.Strategy(.plain)])
-    other.loaded()
-    #expect(ask(&other, times: 1, canSign: true) == [FirmwareTrial.Strategy(.plain)])
+    let signed = FirmwareTrial.Strategy(.plain, .signed)
+    for speaks in [true, false] {
+      let desk = Desk()
+      _ = desk.ask(1, canSign: true)
+      desk.load()
+      #expect(desk.ask(1, canSign: true) == [signed])
+      desk.load()
+      if speaks {
+        #expect(desk.speak() && desk.trial.proven == signed)
+        #expect(desk.ask(1, canSign: true) == [signed])
+      }
+      // Set otherwise meanwhile, or silent as well.
+      #expect(desk.ask(1, canSign: !speaks) == [FirmwareTrial.Strategy(.plain)])
+    }
   }
 
   @Test("of a machine that iPXE has booted before, three silences are needed: power may have been cut")
   func powerCut() {
-    var trial = FirmwareTrial(proven: .init(.plain))
+    let desk = Desk(proven: .init(.plain))
     for expected in [FirmwareTrial.Loader.usual, .usual, .usual, .signed] {
-      #expect(ask(&trial, times: 1, canSign: true).map(\.loader) == [expected])
-      trial.loading()
-      trial.loaded()
+      #expect(desk.ask(1, canSign: true).map(\.loader) == [expected])
+      desk.load()
     }
   }
 
   @Test("a card that moved to other firmware begins with what is usual there")
   func otherFirmware() {
-    var trial = FirmwareTrial(proven: .init(.plain))
-    #expect(ask(&trial, times: 1, order: [.bootServer, .direct]).map(\.delivery) == [.bootServer])
-    #expect(FirmwareTrial().next(of: [], canSign: { true }) == nil)
+    #expect(Desk(proven: .init(.plain)).ask(1, order: [.bootServer, .direct]).map(\.delivery) == [.bootServer])
+    #expect(Desk().ask(1, order: []).isEmpty)
   }
 }
 
@@ -153,7 +160,7 @@ struct FirmwareTrialsTests {
 
     appliance = try await makeAppliance(directory)
     #expect(say("DISCOVER", appliance).delivery == .direct)
-    try await appliance.deleteNodes(["n0000"])
+    _ = try await appliance.deleteNodes(["n0000"])
     #expect(say("DISCOVER", appliance).delivery == .plain)
     try await appliance.close()
     appliance = try await makeAppliance(directory)

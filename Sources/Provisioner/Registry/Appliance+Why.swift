@@ -35,7 +35,7 @@ extension Appliance {
     return WhyView(
       name: name, mac: node.node.macs.first, enabled: node.enabled, boot: node.boot, vnfs: node.vnfs,
       generation: generation?.number, digest: generation?.digest.description,
-      heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategy(of: node.node.macs),
+      heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategyView(of: node.node.macs),
       answers: answers, scripts: scripts, settings: settings(of: node))
   }
 
@@ -60,7 +60,7 @@ extension Appliance {
       })
   }
 
-  private func strategy(of macs: [MACAddress]) -> WhyView.Strategy? {
+  private func strategyView(of macs: [MACAddress]) -> WhyView.Strategy? {
     let trials = macs.map { ledger.trials.trial(of: $0) }
     guard let trial = trials.first(where: { $0.current != nil }), let strategy = trial.current else { return nil }
     return WhyView.Strategy(
