@@ -187,6 +187,26 @@ struct FirmwareTrialsTests {
     try await appliance.close()
   }
 
+  @Test("is known by the address that it took from another server, where addresses are not ours")
+  func proxied() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    var client = client("REQUEST")
+    client.isProxied = true
+    appliance.observer.observed(
+      Exchange(
+        received: "REQUEST", sent: nil, client: client, address: IPv4Address(10, 0, 0, 21), bootFile: nil,
+        reason: "the server 10.0.0.2 gives the address"))
+    #expect(appliance.ledger.mac(at: IPv4Address(10, 0, 0, 21)) == mac(1))
+    // Of an offer that a client did not take from us, nothing is known.
+    client.isProxied = false
+    appliance.observer.observed(
+      Exchange(
+        received: "REQUEST", sent: nil, client: client, address: IPv4Address(10, 0, 0, 22), bootFile: nil,
+        reason: LeaseReason.tookOther.rawValue))
+    #expect(appliance.ledger.mac(at: IPv4Address(10, 0, 0, 22)) == nil)
+    try await appliance.close()
+  }
+
   @Test("is not told by machines that just boot: nothing is written for them")
   func usual() async throws {
     let appliance = try await makeAppliance(try TestDirectory())

@@ -9,11 +9,14 @@ package final class FirmwareTrials: Sendable {
     /// To be written; `nil` deletes.
     var pending: [MACAddress: FirmwareTrial.Strategy?] = [:]
     var heard: [MACAddress: [ClientDescription.Speaker: Heard]] = [:]
+    var exchanges = 0
   }
 
   /// The last question of one of a machine's programs, and its answer.
   package struct Heard: Hashable, Sendable {
     package var at: Timestamp
+    /// One more with each exchange: two may fall into one millisecond.
+    package var number: Int
     package var exchange: Exchange
   }
 
@@ -44,7 +47,7 @@ package final class FirmwareTrials: Sendable {
 
   /// The last exchange of each of a machine's programs since the appliance was started, in order.
   package func heard(of macs: [MACAddress]) -> [Heard] {
-    state.withLock { state in macs.flatMap { Array((state.heard[$0] ?? [:]).values) } }.sorted { $0.at < $1.at }
+    state.withLock { state in macs.flatMap { Array((state.heard[$0] ?? [:]).values) } }.sorted { $0.number < $1.number }
   }
 
   // MARK: What happens
@@ -57,7 +60,9 @@ package final class FirmwareTrials: Sendable {
       if state.heard[mac] == nil, state.heard.count >= Self.machineLimit { state.heard.removeAll() }
       // What a REQUEST says of the boot is what was offered; of one that another server answers, nothing is known.
       if exchange.sent != nil || state.heard[mac]?[exchange.client.speaker] == nil {
-        state.heard[mac, default: [:]][exchange.client.speaker] = Heard(at: now, exchange: exchange)
+        state.heard[mac, default: [:]][exchange.client.speaker] = Heard(
+          at: now, number: state.exchanges, exchange: exchange)
+        state.exchanges += 1
       }
     }
     guard exchange.client.speaker == .pxeFirmware, exchange.received == "DISCOVER", exchange.sent == "OFFER",
