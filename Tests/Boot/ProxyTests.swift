@@ -1,5 +1,6 @@
 import Foundation
 import Lab
+import NetworkTypes
 import Testing
 
 @Suite(
@@ -49,7 +50,7 @@ struct ProxyTests {
     try await withTurns(1) {
       try await withDHCPServer { site, appliance, _ in
         let close = "table inet closed { chain in { type filter hook input priority 0; udp dport 4011 drop; }; }"
-        try await Command("nft", "-f", "-", namespace: site.server).run(input: close).check()
+        try await site.server.command("nft", "-f", "-").run(input: close).check()
         let watch = try RunningProcess(appliance.command("watch"))
         defer { watch.signal(15) }
         // Two attempts with the usual answer, each as long as the firmware waits for port 4011.
