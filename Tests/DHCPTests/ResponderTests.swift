@@ -62,9 +62,9 @@ final class ResponderDesk: ClientPolicy {
   func bootServerReply(to message: DHCPMessage) throws -> DHCPMessage {
     let received = try DHCPMessage(parsing: message.serialized().span)
     let responder = try #require(made.withLock { $0 })
-    let (bytes, exchange) = try responder.respond(toBootServerRequest: received)
-    answers.withLock { $0.exchange = exchange }
-    return try DHCPMessage(parsing: Array(bytes[UDPFrame.headerLength...]).span)
+    let response = try responder.respond(toBootServerRequest: received)
+    answers.withLock { $0.exchange = response.exchange }
+    return try DHCPMessage(parsing: Array(response.bytes[UDPFrame.headerLength...]).span)
   }
 
   struct Reply {

@@ -72,9 +72,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
       check(response, to: message)
       precondition(response.changes.isEmpty, "a proxy records nothing")
     }
-    if let (bytes, _) = try? responder.respond(toBootServerRequest: message) {
-      check(Response(bytes: bytes, destination: .broadcast, changes: [], type: .acknowledge), to: message)
-    }
+    if let response = try? responder.respond(toBootServerRequest: message) { check(response, to: message) }
   }
   return 0
 }

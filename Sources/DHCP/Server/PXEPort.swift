@@ -58,12 +58,12 @@ final class PXEPort: ChannelInboundHandler, Sendable {
     do {
       let message = try DHCPMessage(parsing: envelope.data.readableBytesUInt8Span)
       counters.received.count()
-      let (bytes, exchange) = try responder.respond(toBootServerRequest: message)
+      let response = try responder.respond(toBootServerRequest: message)
       // To the port it came from, 68 or 4011: the client listens there.
       let isSent = datagrams.send(
-        bytes.span.extracting(UDPFrame.headerLength..<bytes.count), to: client, port: port)
+        response.bytes.span.extracting(UDPFrame.headerLength..<response.bytes.count), to: client, port: port)
       if isSent { counters.acknowledgements.count() } else { counters.unsent.count() }
-      if let observer, let exchange { observer.observed(exchange) }
+      if let observer, let exchange = response.exchange { observer.observed(exchange) }
     } catch let error as DHCPParseError {
       ignored(error.kind)
     } catch let error as Ignored {

@@ -36,10 +36,8 @@ extension Responder {
 
   /// Answers what came to port 4011 (PXE specification 2.1, section 2.2.4): a REQUEST, or an INFORM, of firmware that
   /// was told to ask here, and has an address.
-  /// - Returns: The message behind room for headers, which goes back to where the question came from.
-  package func respond(toBootServerRequest message: DHCPMessage) throws(Ignored) -> (
-    bytes: [UInt8], exchange: Exchange?
-  ) {
+  /// - Returns: A reply that goes back to where the question came from, whatever its `destination`.
+  package func respond(toBootServerRequest message: DHCPMessage) throws(Ignored) -> Response {
     guard message.operation == .request else { throw .notARequest }
     guard let type = message.messageType, type == .request || type == .inform || type == .discover else {
       throw .serverMessage
@@ -54,10 +52,11 @@ extension Responder {
     let options = BootOptions(
       answer, for: client, serverAddressText: composer.serverAddressText, bootServerRequest: message)
     let address = message.clientAddress == .any ? message.requestedAddress : message.clientAddress
-    return (
-      composer.bootReply(.acknowledge, to: message, boot: options),
-      exchange(type, .acknowledge, client, address, "asked at port 4011", answer, options)
-    )
+    return Response(
+      bytes: composer.bootReply(.acknowledge, to: message, boot: options),
+      destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
+      exchange: exchange(type, .acknowledge, client, address, "asked at port 4011", answer, options),
+      type: .acknowledge)
   }
 
   private func silence(
