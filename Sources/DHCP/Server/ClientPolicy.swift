@@ -19,11 +19,19 @@ package struct BootAnswer: Hashable, Sendable {
   package var hostName: String?
   /// Why, in words for a person.
   package var reason: String
+  /// How PXE firmware is told; `nil` for the first way that the table of quirks has for it.
+  package var delivery: BootDelivery?
+  /// The policy's own word for what it tries with this boot file. Handed on to observers, never read here.
+  package var trial: String?
 
-  package init(bootFile: String?, hostName: String? = nil, reason: String) {
+  package init(
+    bootFile: String?, hostName: String? = nil, reason: String, delivery: BootDelivery? = nil, trial: String? = nil
+  ) {
     self.bootFile = bootFile
     self.hostName = hostName
     self.reason = reason
+    self.delivery = delivery
+    self.trial = trial
   }
 }
 
@@ -38,11 +46,16 @@ package struct Exchange: Hashable, Sendable {
   package var address: IPv4Address?
   /// The boot file in the answer.
   package var bootFile: String?
-  /// Why this answer, in words for a person.
+  /// Why this address, or none, in words for a person.
   package var reason: String
+  /// What the policy answered, where it was asked and the reply says so.
+  package var boot: BootAnswer?
+  /// The rows of the table of quirks (``BootQuirk``) that the reply's boot part was made by.
+  package var quirks: [String] = []
 
   package init(
-    received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?, reason: String
+    received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,
+    reason: String, boot: BootAnswer? = nil, quirks: [String] = []
   ) {
     self.received = received
     self.sent = sent
@@ -50,6 +63,8 @@ package struct Exchange: Hashable, Sendable {
     self.address = address
     self.bootFile = bootFile
     self.reason = reason
+    self.boot = boot
+    self.quirks = quirks
   }
 }
 

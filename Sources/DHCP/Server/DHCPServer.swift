@@ -48,13 +48,11 @@ package final class DHCPServer: Service {
   /// - Throws: ``DHCPServerError`` where it cannot start; what the lease store throws when it is read.
   package func run() async throws {
     switch configuration.mode {
-    case .authoritative:
+    case .authoritative, .proxy:
       try await serve()
     case .off:
       whenReady()
       try? await gracefulShutdown()
-    case .proxy:
-      throw DHCPServerError.unsupportedMode(configuration.mode.rawValue)
     }
   }
 
@@ -72,7 +70,8 @@ package final class DHCPServer: Service {
     let responder: Responder
     do {
       responder = Responder(
-        configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
+        configuration, policy: policy, leases: configuration.mode == .proxy ? [] : try await store.leases(),
+        isObserved: observer != nil)
     } catch {
       close(descriptor)
       throw error
@@ -92,39 +91,51 @@ package final class DHCPServer: Service {
         }
       }
       .withBoundSocket(descriptor).get()
+    let bootServer: any Channel
+    do {
+      bootServer = try await PXEPort.open(
+        configuration, responder: responder, counters: counters, observer: observer, logger: logger)
+    } catch {
+      stop([channel])
+      throw error
+    }
+    let channels = [channel, bootServer]
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(capture, intake, sender, channel)
+        try await work(capture, intake, sender, channels)
       } onGracefulShutdown: {
-        self.stop(channel)
+        self.stop(channels)
       }
     } onCancel: {
-      stop(channel)
+      stop(channels)
     }
   }
 
-  private func stop(_ channel: any Channel) {
+  private func stop(_ channels: [any Channel]) {
     isStopping.store(true, ordering: .relaxed)
-    channel.close(promise: nil)
+    for channel in channels { channel.close(promise: nil) }
   }
 
   private func work(
-    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channel: any Channel
+    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channels: [any Channel]
   ) async throws {
     let threads = NIOThreadPool(numberOfThreads: 1)
     threads.start()
     logger.info(
       "DHCP answers",
-      metadata: ["interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)"])
+      metadata: [
+        "interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)",
+        "mode": "\(configuration.mode.rawValue)",
+      ])
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.commits.run { await self.commit($0, sender) } }
-      group.addTask { try await channel.closeFuture.get() }
+      for channel in channels { group.addTask { try await channel.closeFuture.get() } }
       group.addTask {
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
         do {
           try await threads.runIfActive { try self.read(capture, intake) }
         } catch {
-          self.stop(channel)
+          self.stop(channels)
           self.commits.finish()
           throw error
         }
@@ -163,11 +174,13 @@ package final class DHCPServer: Service {
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
-  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients.
+  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients, unless
+  /// addresses are theirs to give.
   private static func filter(for configuration: DHCPServerConfiguration, card: MACAddress) -> String {
     let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
     let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
     let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+    if configuration.mode == .proxy { return requests }
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
   }

@@ -44,16 +44,18 @@ package enum Ignored: String, Error, Hashable, Sendable {
   case unknownNetwork = "unknown-network"
   /// A REQUEST with neither address nor server.
   case incompleteRequest = "incomplete-request"
+  /// Not a boot client's, where only the boot is ours to answer.
+  case notBooting = "not-a-boot-client"
 }
 
 /// Turns messages into replies: asks the policy, lets the lease machine decide, writes the reply.
 /// Sockets, clock and disk stand outside.
 package final class Responder: Sendable {
-  private let configuration: DHCPServerConfiguration
+  let configuration: DHCPServerConfiguration
   private let subnets: [IPv4SubnetIndex]
-  private let composer: ReplyComposer
-  private let policy: any ClientPolicy
-  private let isObserved: Bool
+  let composer: ReplyComposer
+  let policy: any ClientPolicy
+  let isObserved: Bool
   private let machine: Mutex<LeaseMachine>
 
   private struct IPv4SubnetIndex: Sendable {
@@ -102,6 +104,7 @@ package final class Responder: Sendable {
     case .offer, .acknowledge, .refuse: throw .serverMessage
     case .discover, .request, .decline, .release, .inform, nil: break
     }
+    if configuration.mode == .proxy { return enqueue(try proxied(message, type)) }
     guard let network = network(of: message) else { throw .unknownNetwork }
     guard let holder = LeaseHolder(message),
       let client = ClientDescription(message, serverAddress: configuration.serverAddress)
@@ -169,17 +172,16 @@ package final class Responder: Sendable {
     case .offer(let found), .acknowledge(let found): address = found
     case .refuse, .silence: break
     }
+    let options = BootOptions(boot, for: client, serverAddressText: composer.serverAddressText)
     let bytes = address.map {
-      composer.reply(
-        nil, to: message, network: network, address: $0,
-        boot: BootOptions(boot, for: client, serverAddressText: composer.serverAddressText), hostName: boot.hostName)
+      composer.reply(nil, to: message, network: network, address: $0, boot: options, hostName: boot.hostName)
     }
     var exchange: Exchange?
     if isObserved {
       exchange = Exchange(
         received: "BOOTREQUEST", sent: address == nil ? nil : "BOOTREPLY", client: client, address: address,
-        bootFile: address == nil ? nil : boot.bootFile,
-        reason: boot.reason.isEmpty ? decision.reason.rawValue : "\(decision.reason.rawValue); \(boot.reason)")
+        bootFile: address == nil ? nil : boot.bootFile, reason: decision.reason.rawValue,
+        boot: address == nil ? nil : boot, quirks: options.quirks)
     }
     return Response(
       bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
@@ -249,18 +251,17 @@ package final class Responder: Sendable {
     case .silence: (sent, address) = (nil, decision.changes.last?.address ?? message.requestedAddress)
     }
     var bytes: [UInt8] = []
-    var bootFile: String?
+    var options: BootOptions?
     switch sent {
     case .refuse:
       bytes = composer.refusal(to: message, reason: decision.reason.rawValue)
     case .some(let sent):
       if let address {
         let answer = boot ?? BootAnswer(bootFile: nil, reason: "")
-        bootFile = answer.bootFile
+        let made = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
+        options = made
         bytes = composer.reply(
-          sent, to: message, network: network, address: address,
-          boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText),
-          hostName: answer.hostName)
+          sent, to: message, network: network, address: address, boot: made, hostName: answer.hostName)
       }
     case nil:
       break
@@ -269,7 +270,7 @@ package final class Responder: Sendable {
       bytes: bytes,
       destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
       changes: decision.changes,
-      exchange: exchange(type, sent, client, address, bootFile, decision.reason, boot),
+      exchange: exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options),
       type: sent, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
@@ -279,14 +280,15 @@ package final class Responder: Sendable {
     _ message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ network: Int
   ) -> Response {
     let answer = policy.boot(for: client)
+    let options = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
     let bytes = composer.reply(
-      .acknowledge, to: message, network: network, address: .any,
-      boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText), hostName: answer.hostName)
+      .acknowledge, to: message, network: network, address: .any, boot: options, hostName: answer.hostName)
     var exchange: Exchange?
     if isObserved {
       exchange = Exchange(
         received: type.name, sent: DHCPMessageType.acknowledge.name, client: client,
-        address: message.clientAddress, bootFile: answer.bootFile, reason: answer.reason)
+        address: message.clientAddress, bootFile: answer.bootFile, reason: "the client has an address", boot: answer,
+        quirks: options.quirks)
     }
     return Response(
       bytes: bytes, destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
@@ -295,13 +297,11 @@ package final class Responder: Sendable {
 
   private func exchange(
     _ received: DHCPMessageType, _ sent: DHCPMessageType?, _ client: ClientDescription, _ address: IPv4Address?,
-    _ bootFile: String?, _ reason: LeaseReason, _ boot: BootAnswer?
+    _ reason: LeaseReason, _ boot: BootAnswer?, _ options: BootOptions?
   ) -> Exchange? {
     guard isObserved else { return nil }
-    // What is booted matters only in a message that says so.
-    let bootReason = sent == .offer || sent == .acknowledge ? boot?.reason : nil
     return Exchange(
-      received: received.name, sent: sent?.name, client: client, address: address, bootFile: bootFile,
-      reason: bootReason.map { $0.isEmpty ? reason.rawValue : "\(reason.rawValue); \($0)" } ?? reason.rawValue)
+      received: received.name, sent: sent?.name, client: client, address: address, bootFile: boot?.bootFile,
+      reason: reason.rawValue, boot: boot, quirks: options?.quirks ?? [])
   }
 }

@@ -70,6 +70,8 @@ extension ClientDescription {
       relay: message.relay == .any ? nil : message.relay,
       speaker: SpeakerRule.speaker(of: message),
       serverAddress: serverAddress)
+    isDiscovering = message.messageType == .discover
+    correct()
   }
 
   /// Hardware without a usable `chaddr` (InfiniBand, RFC 4390) is known by its client identifier:

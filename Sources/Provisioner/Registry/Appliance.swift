@@ -82,7 +82,8 @@ package final class Appliance: Service, Sendable {
     ledger = BootLedger(registry: registry, timeline: timeline)
     board = StatusBoard(registry: registry)
     nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
-    clientPolicy = BootPolicyAdapter(registry: registry, port: configuration.provisioner.port)
+    clientPolicy = BootPolicyAdapter(
+      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
     observer = BootObserver(ledger: ledger)
     bootContent = BootContent(
@@ -116,6 +117,7 @@ package final class Appliance: Service, Sendable {
     do {
       try await timeline.flush()
       try await board.flush()
+      try await ledger.trials.flush()
     } catch {
       logger.error("Events or states were not written: \(error)")
     }
@@ -142,6 +144,7 @@ package final class Appliance: Service, Sendable {
     do {
       try await timeline.flush()
       try await board.flush(all: true)
+      try await ledger.trials.flush()
     } catch {
       failure = error
     }

@@ -12,6 +12,8 @@ package struct RegistryView: Sendable {
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
+  /// What has worked with firmware that the usual answer did not boot.
+  package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
   /// Records that could not be read: named in the log, never guessed at.
   package private(set) var damaged: [String] = []
 
@@ -114,6 +116,10 @@ package struct RegistryView: Sendable {
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
       case RecordKey.lease: try setLease(key, name, value)
+      case RecordKey.strategy:
+        if let mac = MACAddress(name) {
+          strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }
+        }
       default: break
       }
     } catch {
