@@ -240,6 +240,8 @@ struct AddressPool {
 
   // MARK: Probes
 
+  var readyCount: Int { reserve.entries.count }
+
   /// Addresses to probe now, so that the reserve becomes and stays full.
   mutating func toProbe(atMost count: Int, at now: Int64, _ book: AddressBook) -> [IPv4Address] {
     var found: [IPv4Address] = []

@@ -23,6 +23,9 @@ extension LeaseMachine {
     pools[network].toProbe(atMost: count, at: now, book)
   }
 
+  /// How many addresses of all networks are in reserve.
+  package var readyCount: Int { pools.reduce(0) { $0 + $1.readyCount } }
+
   /// Nobody answered for an address that was probed.
   package mutating func silent(_ address: IPv4Address, network: Int, now: Int64) {
     pools[network].silent(address, at: now)

@@ -74,6 +74,7 @@ final class ConflictProber: Sendable {
       for target in due.silent {
         responder.withMachine { machine, _ in machine.silent(target.address, network: target.network, now: seconds) }
       }
+      counters.ready.store(responder.withMachine { machine, _ in machine.readyCount }, ordering: .relaxed)
       // Another network begins each time, so that none waits for ever for the others.
       turn = (turn + 1) % configuration.networks.count
       let open = configuration.networks.indices.map { ($0 + turn) % configuration.networks.count }

@@ -17,6 +17,8 @@ package struct DHCPStatistics: Hashable, Sendable, Codable {
   package var otherServers = 0
   /// Addresses probed: with two frames each, or behind relay agents two packets.
   package var probes = 0
+  /// Addresses that are known to be free just now, and ready to be offered.
+  package var ready = 0
   /// Addresses of the pools that strangers were found to use.
   package var conflicts = 0
   /// Offers of fresh addresses that nobody had probed, since none that was probed was left.
@@ -36,6 +38,7 @@ final class Counters: Sendable {
   let uncommitted = Atomic(0)
   let otherServers = Atomic(0)
   let probes = Atomic(0)
+  let ready = Atomic(0)
   let conflicts = Atomic(0)
   let unprobedOffers = Atomic(0)
   private let reasons = Mutex<[String: Int]>([:])
@@ -51,7 +54,8 @@ final class Counters: Sendable {
       acknowledgements: acknowledgements.load(ordering: .relaxed), refusals: refusals.load(ordering: .relaxed),
       unsent: unsent.load(ordering: .relaxed), overloaded: overloaded.load(ordering: .relaxed),
       uncommitted: uncommitted.load(ordering: .relaxed), otherServers: otherServers.load(ordering: .relaxed),
-      probes: probes.load(ordering: .relaxed), conflicts: conflicts.load(ordering: .relaxed),
+      probes: probes.load(ordering: .relaxed), ready: ready.load(ordering: .relaxed),
+      conflicts: conflicts.load(ordering: .relaxed),
       unprobedOffers: unprobedOffers.load(ordering: .relaxed),
       ignored: reasons.withLock { $0 })
   }
