@@ -40,7 +40,8 @@ extension DHCPStatistics {
     let counts = [
       ("received", received), ("offers", offers), ("acknowledged", acknowledgements), ("refused", refusals),
       ("not sent", unsent), ("overloaded", overloaded), ("not written", uncommitted),
-      ("replies of other servers", otherServers), ("probes", probes), ("probed and ready", ready), ("conflicts", conflicts),
+      ("replies of other servers", otherServers), ("probes", probes), ("probed and ready", ready),
+      ("conflicts", conflicts),
       ("unprobed offers", unprobedOffers),
     ]
     let reasons = ignored.sorted { $0.key < $1.key }.map { ("ignored: \($0.key)", $0.value) }

@@ -22,7 +22,7 @@ struct Crowd: Sendable {
   }
 
   static func cards(_ count: Int) -> [MACAddress] {
-    let first = UInt64.random(in: 0 ..< 1 << 20) << 20
+    let first = UInt64.random(in: 0..<1 << 20) << 20
     return (0..<UInt64(count)).map { MACAddress(rawValue: 0x0600_0000_0000 | first + $0) }
   }
 
@@ -30,7 +30,8 @@ struct Crowd: Sendable {
   /// - Parameter isOver: Ends it early; told how many clients are done.
   /// - Returns: Each client's address, as soon as it was offered or acknowledged.
   func run(
-    _ cards: [MACAddress], to goal: Goal, within seconds: Int = 60, isOver: @escaping @Sendable (_ done: Int) -> Bool = { _ in false }
+    _ cards: [MACAddress], to goal: Goal, within seconds: Int = 60,
+    isOver: @escaping @Sendable (_ done: Int) -> Bool = { _ in false }
   ) async throws -> [MACAddress: IPv4Address] {
     let interface = interface
     return try await namespace.runBlocking {
@@ -80,7 +81,8 @@ private final class Work {
       }
       var replies: [DHCPMessage] = []
       _ = capture.read(waiting: 20) { frame in
-        if let (_, payload) = try? UDPFrame.parse(frame), let message = try? DHCPMessage(parsing: frame.extracting(payload))
+        if let (_, payload) = try? UDPFrame.parse(frame),
+          let message = try? DHCPMessage(parsing: frame.extracting(payload))
         {
           replies.append(message)
         }

@@ -14,10 +14,10 @@ struct DHCPProbeTests {
   @Test("no client is offered an address that a stranger's machine on the segment has, which is reported with its card")
   func stranger() async throws {
     let stranger = IPv4Address(10, 77, 0, 101)
-    try await DHCPLab.with(
-      pools: ["10.77.0.100-10.77.0.103"],
-      prepare: { clients, _ in try await clients.ip("address", "add", "\(stranger)/24", "dev", "eth0") }
-    ) { lab in
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      try await clients.ip("address", "add", "\(stranger)/24", "dev", "eth0")
+    }
+    try await DHCPLab.with(pools: ["10.77.0.100-10.77.0.103"], prepare: prepare) { lab in
       #expect(await lab.exchanges.holds(within: Self.bound) { !lab.exchanges.conflicts.isEmpty })
       #expect(
         lab.exchanges.conflicts == [AddressConflict(address: stranger, card: lab.card, blockedSeconds: 600)])
@@ -32,12 +32,10 @@ struct DHCPProbeTests {
   @Test("a whole pool is probed ahead, ten strangers in it are found, and all else is offered without a wait")
   func largePool() async throws {
     let strangers = (0..<10).map { IPv4Address(10, 77, 0, 3 + 25 * $0) }
-    try await DHCPLab.with(
-      pools: ["10.77.0.2-10.77.0.254"],
-      prepare: { clients, _ in
-        for address in strangers { try await clients.ip("address", "add", "\(address)/24", "dev", "eth0") }
-      }
-    ) { lab in
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      for address in strangers { try await clients.ip("address", "add", "\(address)/24", "dev", "eth0") }
+    }
+    try await DHCPLab.with(pools: ["10.77.0.2-10.77.0.254"], prepare: prepare) { lab in
       #expect(await ready(lab, 243))
       let offers = try await Crowd(namespace: lab.clients).run(Crowd.cards(243), to: .offer)
       #expect(Set(offers.values).count == 243)
@@ -66,16 +64,15 @@ struct DHCPProbeTests {
     func network(_ subnet: String, _ pool: String) throws -> DHCPServerConfiguration.Network {
       .init(subnet: try #require(IPv4Subnet(subnet)), pools: [try #require(IPv4Range(pool))])
     }
-    try await DHCPLab.with(
-      relayed: [
-        try network("10.78.0.0/24", "10.78.0.10-10.78.0.12"), try network("10.79.0.0/24", "10.79.0.10-10.79.0.12"),
-      ],
-      prepare: { clients, interface in
-        try await clients.ip("address", "add", "\(relay)/24", "dev", "eth0")
-        try await clients.ip("address", "add", "\(stranger)/32", "dev", "lo")
-        try await Command("ip", "route", "add", "10.78.0.0/24", "via", "\(relay)", "dev", interface).run().check()
-      }
-    ) { lab in
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      try await clients.ip("address", "add", "\(relay)/24", "dev", "eth0")
+      try await clients.ip("address", "add", "\(stranger)/32", "dev", "lo")
+      try await Command("ip", "route", "add", "10.78.0.0/24", "via", "\(relay)", "dev", interface).run().check()
+    }
+    let networks = [
+      try network("10.78.0.0/24", "10.78.0.10-10.78.0.12"), try network("10.79.0.0/24", "10.79.0.10-10.79.0.12"),
+    ]
+    try await DHCPLab.with(relayed: networks, prepare: prepare) { lab in
       #expect(await ready(lab, 102))
       #expect(
         lab.exchanges.conflicts == [AddressConflict(address: stranger, card: nil, blockedSeconds: 600)])

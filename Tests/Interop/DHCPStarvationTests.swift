@@ -23,17 +23,18 @@ struct DHCPStarvationTests {
     let newcomer = MACAddress(rawValue: 0x0200_0000_0076)
     let warnings = WarningCount()
     let begin = ContinuousClock.now
+    let logger = Logger(label: "dhcp") { _ in warnings }
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      // The registered machine's card, instead of the one that the cable came with.
+      try await clients.ip("link", "set", "eth0", "address", "\(card)")
+    }
     // It was here once, and its lease ended long ago.
     let store = MemoryLeaseStore()
     let mine = IPv4Address(10, 77, 0, 105)
     try await store.commit([Lease(address: mine, holder: .hardware(card), state: .bound, expires: 1)])
     try await DHCPLab.with(
       store: store, policy: TestPolicy(known: [card, newcomer], waiting: 1), pools: ["10.77.0.100-10.77.0.119"],
-      logger: Logger(label: "dhcp") { _ in warnings },
-      prepare: { clients, _ in
-        // The registered machine's card, instead of the one that the cable came with.
-        try await clients.ip("link", "set", "eth0", "address", "\(card)")
-      }
+      logger: logger, prepare: prepare
     ) { lab in
       let starvation = try RunningProcess(lab.clients.command("dhcpstarv", "-v", "-i", "eth0"))
       #expect(
@@ -59,9 +60,11 @@ struct DHCPStarvationTests {
   @Test("a flood of DISCOVERs from random cards, which nobody takes up, leaves a registered machine its address")
   func flooded() async throws {
     let card = MACAddress(rawValue: 0x0200_0000_0078)
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      try await clients.ip("link", "set", "eth0", "address", "\(card)")
+    }
     try await DHCPLab.with(
-      policy: TestPolicy(known: [card]), pools: ["10.77.0.100-10.77.0.119"],
-      prepare: { clients, _ in try await clients.ip("link", "set", "eth0", "address", "\(card)") }
+      policy: TestPolicy(known: [card]), pools: ["10.77.0.100-10.77.0.119"], prepare: prepare
     ) { lab in
       let flood = Crowd.cards(500)
       let offers = try await Crowd(namespace: lab.clients).run(
@@ -77,9 +80,18 @@ struct DHCPStarvationTests {
 /// Counts warnings by their text.
 private final class WarningCount: LogHandler {
   private let texts = Mutex<[String]>([])
-  var metadata: Logger.Metadata { get { [:] } set {} }
-  var logLevel: Logger.Level { get { .warning } set {} }
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? { get { nil } set {} }
+  var metadata: Logger.Metadata {
+    get { [:] }
+    set {}
+  }
+  var logLevel: Logger.Level {
+    get { .warning }
+    set {}
+  }
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { nil }
+    set {}
+  }
 
   func log(event: LogEvent) { texts.withLock { $0.append("\(event.message)") } }
 

@@ -48,8 +48,9 @@ struct DurabilityTests {
       let calls = SystemCalls(try String(decoding: Data(contentsOf: URL(filePath: file)), as: UTF8.self))
       let ack = try #require(calls.all.first { $0.isACK }, "no ACK in the trace")
       let written = try #require(
-        calls.all.last { $0.name == "pwrite64" && $0.isOnLog && $0.text.contains("lease/\(address)") && $0.end < ack.begin },
-        "the lease was not written before the ACK")
+        calls.all.last {
+          $0.name == "pwrite64" && $0.isOnLog && $0.text.contains("lease/\(address)") && $0.end < ack.begin
+        }, "the lease was not written before the ACK")
       let synchronised = calls.all.filter {
         ["fsync", "fdatasync"].contains($0.name) && $0.isOnLog && $0.text.hasSuffix("= 0")
           && $0.begin > written.end && $0.end < ack.begin
@@ -58,7 +59,9 @@ struct DurabilityTests {
     }
   }
 
-  @Test("killed again and again under load, the server honours every ACK and gives no address twice", .timeLimit(.minutes(10)))
+  @Test(
+    "killed again and again under load, the server honours every ACK and gives no address twice",
+    .timeLimit(.minutes(10)))
   func killed() async throws {
     var settings = Appliance.Settings()
     settings.pool = "10.77.0.2-10.77.0.252"

@@ -29,12 +29,10 @@ struct RogueServerTests {
   @Test("a server looks before it answers, and reports another one with address and card", arguments: [true, false])
   func found(atOnce: Bool) async throws {
     var other: RunningProcess?
-    try await DHCPLab.with(
-      searchMilliseconds: 1000,
-      prepare: { clients, _ in
-        other = atOnce ? try await dnsmasq(in: clients, "--no-ping") : try await dnsmasq(in: clients)
-      }
-    ) { lab in
+    func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
+      other = atOnce ? try await dnsmasq(in: clients, "--no-ping") : try await dnsmasq(in: clients)
+    }
+    try await DHCPLab.with(searchMilliseconds: 1000, prepare: prepare) { lab in
       // One that probes addresses itself answers too late to be waited for, and is heard all the same.
       #expect(await lab.exchanges.holds(within: Self.bound) { !lab.exchanges.otherServers.isEmpty })
       #expect(lab.exchanges.otherServers == [OtherServer(address: Self.address, card: lab.card)])

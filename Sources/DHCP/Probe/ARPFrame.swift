@@ -26,7 +26,9 @@ struct ARPFrame: Hashable, Sendable {
   /// Request for the desired address"; the sender's address is zero, so that nobody's table is spoilt.
   /// - Parameter card: Ours.
   static func probe(for address: IPv4Address, from card: MACAddress) -> [UInt8] {
-    func bytes(_ card: MACAddress) -> [UInt8] { (0..<6).map { UInt8(truncatingIfNeeded: card.rawValue >> (40 - 8 * $0)) } }
+    func bytes(_ card: MACAddress) -> [UInt8] {
+      (0..<6).map { UInt8(truncatingIfNeeded: card.rawValue >> (40 - 8 * $0)) }
+    }
     let target = (0..<4).map { UInt8(truncatingIfNeeded: address.rawValue >> (24 - 8 * $0)) }
     let header = bytes(.broadcast) + bytes(card) + [0x08, 0x06]
     let request: [UInt8] = [0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x01]
