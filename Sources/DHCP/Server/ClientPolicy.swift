@@ -6,8 +6,17 @@ package protocol ClientPolicy: Sendable {
   func reservation(for client: ClientDescription) -> IPv4Address?
   /// Whose address this is: the card it is set aside for. The pool gives it to nobody else.
   func owner(of address: IPv4Address) -> MACAddress?
+  /// Whether this card is a registered machine's, which comes before others where addresses are few.
+  func isKnown(_ card: MACAddress) -> Bool
+  /// How many registered machines have no address yet.
+  var waiting: Int { get }
   /// What this client is to boot.
   func boot(for client: ClientDescription) -> BootAnswer
+}
+
+extension ClientPolicy {
+  package func isKnown(_ card: MACAddress) -> Bool { false }
+  package var waiting: Int { 0 }
 }
 
 /// The boot part of a reply.
@@ -73,8 +82,20 @@ package protocol ExchangeObserver: Sendable {
   func observed(_ exchange: Exchange)
   /// Another DHCP server was heard on the segment: once a minute at most for each.
   func observed(_ server: OtherServer)
+  /// A stranger was found to use an address that is ours to give out.
+  func observed(_ conflict: AddressConflict)
 }
 
 extension ExchangeObserver {
   package func observed(_ server: OtherServer) {}
+  package func observed(_ conflict: AddressConflict) {}
+}
+
+/// An address that is ours to give out, and a machine that uses it all the same.
+package struct AddressConflict: Hashable, Sendable {
+  package var address: IPv4Address
+  /// The stranger's card; `nil` behind a relay agent, where it cannot be seen.
+  package var card: MACAddress?
+  /// For how long nobody gets the address.
+  package var blockedSeconds: Int
 }

@@ -25,6 +25,8 @@ package struct Response: Sendable {
   package var type: DHCPMessageType?
   /// No reply since every address is taken.
   package var isPoolExhausted = false
+  /// An offer of an address that nobody probed.
+  package var isUnprobed = false
 }
 
 /// Why a message was not answered, where that is nothing to tell an observer of.
@@ -56,7 +58,11 @@ package final class Responder: Sendable {
   let composer: ReplyComposer
   let policy: any ClientPolicy
   let isObserved: Bool
+  private let book: AddressBook
   private let machine: Mutex<LeaseMachine>
+
+  /// Free addresses of each network that are probed ahead: a room full of machines that begin at once.
+  private static let reserveSize = 256
 
   private struct IPv4SubnetIndex: Sendable {
     var lower: UInt32
@@ -70,6 +76,8 @@ package final class Responder: Sendable {
     self.configuration = configuration
     self.policy = policy
     self.isObserved = isObserved
+    book = AddressBook(
+      owner: { policy.owner(of: $0) }, isKnown: { policy.isKnown($0) }, waiting: { policy.waiting })
     composer = ReplyComposer(configuration)
     subnets = configuration.networks.map {
       IPv4SubnetIndex(lower: $0.subnet.network.rawValue, upper: $0.subnet.broadcast.rawValue)
@@ -80,12 +88,19 @@ package final class Responder: Sendable {
           LeaseNetwork(
             subnet: network.subnet, ranges: network.pools,
             excluded: Set([configuration.serverAddress] + (network.router.map { [$0] } ?? [])))
-        }, leases: leases, leaseSeconds: Int64(configuration.leaseSeconds)))
+        }, leases: leases, leaseSeconds: Int64(configuration.leaseSeconds),
+        reserveSize: configuration.probesConflicts ? Self.reserveSize : 0))
   }
 
   /// The lease on record for an address.
   package func lease(at address: IPv4Address) -> Lease? {
     machine.withLock { $0.lease(at: address) }
+  }
+
+  /// Lets something be done with the leases, as ``LeaseMachine`` and its book allow; short, since every
+  /// packet waits for it.
+  func withMachine<Answer: Sendable>(_ body: (inout LeaseMachine, AddressBook) -> Answer) -> Answer {
+    machine.withLock { body(&$0, book) }
   }
 
   /// Answers a message.
@@ -104,7 +119,7 @@ package final class Responder: Sendable {
     case .offer, .acknowledge, .refuse: throw .serverMessage
     case .discover, .request, .decline, .release, .inform, nil: break
     }
-    if configuration.mode == .proxy { return enqueue(try proxied(message, type)) }
+    if !configuration.givesAddresses { return enqueue(try proxied(message, type)) }
     guard let network = network(of: message) else { throw .unknownNetwork }
     guard let holder = LeaseHolder(message),
       let client = ClientDescription(message, serverAddress: configuration.serverAddress)
@@ -128,7 +143,7 @@ package final class Responder: Sendable {
       }
     machine.withLock { machine in
       let decision = machine.handle(
-        event, from: leaseClient, network: network, now: now, owner: { policy.owner(of: $0) })
+        event, from: leaseClient, network: network, now: now, book: book)
       enqueue(response(to: message, type, client, network, decision, boot))
     }
   }
@@ -153,12 +168,11 @@ package final class Responder: Sendable {
     }
     guard configuration.allowsDynamicBOOTP else { throw .bootp }
     machine.withLock { machine in
-      let owner = { [policy] address in policy.owner(of: address) }
       var decision = machine.handle(
         .discover(requested: message.clientAddress == .any ? nil : message.clientAddress), from: leaseClient,
-        network: network, now: now, owner: owner)
+        network: network, now: now, book: book)
       if case .offer(let address) = decision.outcome {
-        decision = machine.handle(.select(address), from: leaseClient, network: network, now: now, owner: owner)
+        decision = machine.handle(.select(address), from: leaseClient, network: network, now: now, book: book)
       }
       enqueue(bootpResponse(to: message, client, network, decision, boot))
     }
@@ -271,7 +285,7 @@ package final class Responder: Sendable {
       destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
       changes: decision.changes,
       exchange: exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options),
-      type: sent, isPoolExhausted: decision.reason == .poolExhausted)
+      type: sent, isPoolExhausted: decision.reason == .poolExhausted, isUnprobed: decision.isUnprobed)
   }
 
   /// RFC 2131, section 4.3.5: "The server SHOULD NOT check for an existing lease binding, SHOULD NOT

@@ -5,9 +5,11 @@ package import TFTP
 /// Turns what DHCP and TFTP see into events of boots, in the words a person wants.
 package struct BootObserver: ExchangeObserver, TransferObserver {
   private let ledger: BootLedger
+  let network: NetworkWatch
 
-  package init(ledger: BootLedger) {
+  package init(ledger: BootLedger, network: NetworkWatch) {
     self.ledger = ledger
+    self.network = network
   }
 
   package func observed(_ exchange: Exchange) {

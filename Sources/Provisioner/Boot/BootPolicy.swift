@@ -155,6 +155,10 @@ package struct BootPolicyAdapter: ClientPolicy {
     registry.read { $0.node(reserving: address)?.macs.first }
   }
 
+  package func isKnown(_ card: MACAddress) -> Bool { registry.read { $0.node(with: card) != nil } }
+
+  package var waiting: Int { registry.read { $0.waitingNodes } }
+
   package func boot(for client: ClientDescription) -> BootAnswer {
     let defaults = registry.defaults
     let (node, vnfs, generation, isSet) = registry.read { view in

@@ -200,6 +200,7 @@ package struct InfoView: Hashable, Sendable, Codable {
   package var groups: Int
   package var capsules: Int
   package var process: Int32
+  package var network: NetworkView
 }
 
 /// What `node add` is given.
