@@ -98,7 +98,8 @@ let package = Package(
       ] + nio, path: "Sources/perseid", swiftSettings: settings),
 
     // The node: stage 1 and the client of the running system, one static executable.
-    library("StateClient", ["StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "CLinux", crypto]),
+    library(
+      "StateClient", ["StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "CLinux", crypto]),
     library(
       "Stage1", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "CLinux", crypto]),
     .executableTarget(
@@ -130,10 +131,15 @@ let package = Package(
     tests(
       "ProvisionerTests",
       ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
-    tests("StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient"]),
-    tests("Stage1Tests", ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "NetworkTypes"]),
     tests(
-      "InteropTests", ["Lab", "DHCP", "DHCPClient", "DHCPWire", "TFTP", "NetworkTypes", logging], path: "Tests/Interop"),
+      "StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire"]),
+    tests(
+      "Stage1Tests",
+      ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes"]),
+    tests(
+      "InteropTests",
+      ["Lab", "DHCP", "DHCPClient", "DHCPWire", "StateClient", "TFTP", "NetworkTypes", logging],
+      path: "Tests/Interop"),
     tests("BootTests", ["Lab", "NetworkTypes"], path: "Tests/Boot"),
     .executableTarget(
       name: "perseid-demo", dependencies: ["Lab"], path: "Tests/Demo", swiftSettings: settings),
