@@ -22,6 +22,7 @@ struct DHCPLab {
   /// Runs a server on a cable of its own for the time of `body`.
   static func with(
     store: MemoryLeaseStore = MemoryLeaseStore(), policy: TestPolicy = TestPolicy(), leaseSeconds: UInt32 = 600,
+    pools: [String] = ["10.77.0.100-10.77.0.199"], relayed: [DHCPServerConfiguration.Network] = [],
     _ body: (DHCPLab) async throws -> Void
   ) async throws {
     try await NetworkNamespace.with("dhcp") { clients in
@@ -36,7 +37,7 @@ struct DHCPLab {
       try await Command("ip", "link", "set", interface, "up").run().check()
       try await clients.ip("link", "set", "eth0", "up")
       let subnet = try #require(IPv4Subnet(subnet))
-      let pool = try #require(IPv4Range("10.77.0.100-10.77.0.199"))
+      let pools = try pools.map { try #require(IPv4Range($0)) }
       let route = try #require(ClasslessRoute("192.168.128.0/17 via 10.77.0.7"))
       let exchanges = ExchangeLog()
       let (ready, isReady) = AsyncStream<Void>.makeStream()
@@ -44,8 +45,9 @@ struct DHCPLab {
         configuration: DHCPServerConfiguration(
           interface: interface, serverAddress: serverAddress,
           network: .init(
-            subnet: subnet, pools: [pool], router: serverAddress, mtu: 1400,
-            domainSearch: ["cluster.test", "example.test"], routes: [route]), leaseSeconds: leaseSeconds,
+            subnet: subnet, pools: pools, router: serverAddress, mtu: 1400,
+            domainSearch: ["cluster.test", "example.test"], routes: [route]), relayed: relayed,
+          leaseSeconds: leaseSeconds,
           nameServers: [serverAddress], domain: "cluster.test"),
         policy: policy, store: store, observer: exchanges, logger: Logger(label: "dhcp"),
         whenReady: { isReady.finish() })
@@ -125,13 +127,13 @@ final class ExchangeLog: ExchangeObserver {
 
   /// Waits until an exchange reads like `step`.
   /// - Returns: Whether one did within ten seconds.
-  func contains(_ step: String) async -> Bool {
-    await holds { self.steps.contains(step) }
+  func contains(_ step: String, within limit: Duration = .seconds(10)) async -> Bool {
+    await holds(within: limit) { self.steps.contains(step) }
   }
 
   /// Waits until something is true of what was observed.
-  /// - Returns: Whether it was within ten seconds.
-  func holds(_ condition: @escaping @Sendable () -> Bool) async -> Bool {
+  /// - Returns: Whether it was in time.
+  func holds(within limit: Duration = .seconds(10), _ condition: @escaping @Sendable () -> Bool) async -> Bool {
     await withTaskGroup(of: Bool.self) { group in
       group.addTask {
         if condition() { return true }
@@ -139,7 +141,7 @@ final class ExchangeLog: ExchangeObserver {
         return false
       }
       group.addTask {
-        try? await Task.sleep(for: .seconds(10))
+        try? await Task.sleep(for: limit)
         return false
       }
       let result = await group.next() ?? false
