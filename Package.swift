@@ -69,7 +69,7 @@ let package = Package(
     library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
-      sources: ["Leases", "Server", "RouterSearch"], exclude: ["Wire", "Client"], testedInside: true),
+      sources: ["Leases", "Server", "RouterSearch", "Trace"], exclude: ["Wire", "Client"], testedInside: true),
     library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio, testedInside: true),
 
     // What appliance and stage 1 both read.

@@ -4,10 +4,16 @@ package import NetworkTypes
 package protocol ClientPolicy: Sendable {
   /// The address set aside for this client, `nil` where it takes one of the pool.
   func reservation(for client: ClientDescription) -> IPv4Address?
+  /// The card that stands for a client without an Ethernet address (InfiniBand); `nil` where it is nobody known.
+  func card(of client: ClientDescription) -> MACAddress?
   /// Whose address this is: the card it is set aside for. The pool gives it to nobody else.
   func owner(of address: IPv4Address) -> MACAddress?
   /// What this client is to boot.
   func boot(for client: ClientDescription) -> BootAnswer
+}
+
+extension ClientPolicy {
+  package func card(of client: ClientDescription) -> MACAddress? { nil }
 }
 
 /// The boot part of a reply.
@@ -40,6 +46,8 @@ package struct Exchange: Hashable, Sendable {
   package var bootFile: String?
   /// Why this answer, in words for a person.
   package var reason: String
+  /// Of a machine that boots; `nil` for anything else that asks for addresses.
+  package var packets: ExchangePackets?
 
   package init(
     received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?, reason: String

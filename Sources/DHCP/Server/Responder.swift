@@ -103,9 +103,14 @@ package final class Responder: Sendable {
     case .discover, .request, .decline, .release, .inform, nil: break
     }
     guard let network = network(of: message) else { throw .unknownNetwork }
-    guard let holder = LeaseHolder(message),
-      let client = ClientDescription(message, serverAddress: configuration.serverAddress)
+    guard var holder = LeaseHolder(message),
+      var client = ClientDescription(message, serverAddress: configuration.serverAddress)
     else { throw .nobody }
+    if case .identifier = holder, let card = policy.card(of: client) {
+      // A known machine without an Ethernet address: from here on it is the card it is known by.
+      client.hardwareAddress = card
+      holder = .hardware(card)
+    }
 
     guard let type else {
       return try answerBOOTP(message, client, holder, network, now, enqueue)
@@ -125,9 +130,14 @@ package final class Responder: Sendable {
       }
     machine.withLock { machine in
       let decision = machine.handle(
-        event, from: leaseClient, network: network, now: now, owner: { policy.owner(of: $0) })
+        event, from: leaseClient, network: network, now: now, owner: owner(leaseClient))
       enqueue(response(to: message, type, client, network, decision, boot))
     }
+  }
+
+  /// Whose an address is, for one client: what is set aside for it is no other's, by whatever it is known.
+  private func owner(_ client: LeaseClient) -> (IPv4Address) -> MACAddress? {
+    { [policy] in $0 == client.reservation ? nil : policy.owner(of: $0) }
   }
 
   // MARK: BOOTP
@@ -150,7 +160,7 @@ package final class Responder: Sendable {
     }
     guard configuration.allowsDynamicBOOTP else { throw .bootp }
     machine.withLock { machine in
-      let owner = { [policy] address in policy.owner(of: address) }
+      let owner = owner(leaseClient)
       var decision = machine.handle(
         .discover(requested: message.clientAddress == .any ? nil : message.clientAddress), from: leaseClient,
         network: network, now: now, owner: owner)
@@ -181,8 +191,10 @@ package final class Responder: Sendable {
         bootFile: address == nil ? nil : boot.bootFile,
         reason: boot.reason.isEmpty ? decision.reason.rawValue : "\(decision.reason.rawValue); \(boot.reason)")
     }
+    let destination = ReplyDestination(replyTo: message, type: nil, address: address ?? .any)
+    keepPackets(in: &exchange, message, bytes ?? [], destination)
     return Response(
-      bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
+      bytes: bytes ?? [], destination: destination,
       changes: decision.changes, exchange: exchange, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
@@ -265,11 +277,14 @@ package final class Responder: Sendable {
     case nil:
       break
     }
+    let destination = ReplyDestination(replyTo: message, type: sent, address: address ?? .any)
+    var exchange = exchange(type, sent, client, address, bootFile, decision.reason, boot)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
       bytes: bytes,
-      destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
+      destination: destination,
       changes: decision.changes,
-      exchange: exchange(type, sent, client, address, bootFile, decision.reason, boot),
+      exchange: exchange,
       type: sent, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
@@ -288,9 +303,20 @@ package final class Responder: Sendable {
         received: type.name, sent: DHCPMessageType.acknowledge.name, client: client,
         address: message.clientAddress, bootFile: answer.bootFile, reason: answer.reason)
     }
+    let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
-      bytes: bytes, destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
+      bytes: bytes, destination: destination, changes: [],
       exchange: exchange, type: .acknowledge)
+  }
+
+  /// Those of machines that boot: the many others would only crowd them out.
+  private func keepPackets(
+    in exchange: inout Exchange?, _ message: DHCPMessage, _ reply: [UInt8], _ destination: ReplyDestination
+  ) {
+    guard let speaker = exchange?.client.speaker, speaker != .other else { return }
+    exchange?.packets = ExchangePackets(
+      request: message, reply: reply, to: destination, server: configuration.serverAddress)
   }
 
   private func exchange(

@@ -5,19 +5,23 @@ package import TFTP
 /// Turns what DHCP and TFTP see into events of boots, in the words a person wants.
 package struct BootObserver: ExchangeObserver, TransferObserver {
   private let ledger: BootLedger
+  private let packets: PacketLog
 
-  package init(ledger: BootLedger) {
+  package init(ledger: BootLedger, packets: PacketLog) {
     self.ledger = ledger
+    self.packets = packets
   }
 
   package func observed(_ exchange: Exchange) {
     let client = exchange.client
     let mac = client.hardwareAddress
     let now = Timestamp.now
+    if let exchanged = exchange.packets { packets.keep(exchanged, of: mac) }
     if exchange.sent == "ACK" { ledger.remember(mac, at: exchange.address) }
     switch client.speaker {
     case .pxeFirmware, .httpFirmware, .ipxe:
       if exchange.received == "DISCOVER" { ledger.discovered(mac, by: client.speaker, now: now) }
+      ledger.identified(MachineIdentity(client))
     case .perseid, .other:
       // A running system renews for ever, and most machines are none of ours.
       guard let phase = ledger.phase(of: mac), phase >= .loading, phase < .running else { return }

@@ -22,6 +22,8 @@ package final class Appliance: Service, Sendable {
   package let nodescripts: NodescriptTree
   package let clientPolicy: BootPolicyAdapter
   package let leases: RegistryLeases
+  /// The last DHCP messages of machines that boot.
+  package let packets = PacketLog()
   package let observer: BootObserver
   package let bootContent: BootContent
   package let nodeService: NodeService
@@ -84,7 +86,7 @@ package final class Appliance: Service, Sendable {
     nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
     clientPolicy = BootPolicyAdapter(registry: registry, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
-    observer = BootObserver(ledger: ledger)
+    observer = BootObserver(ledger: ledger, packets: packets)
     bootContent = BootContent(
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
