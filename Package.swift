@@ -124,7 +124,7 @@ let package = Package(
       exclude: ["debian-tree", "in-private-namespaces", "install-packages", "packages", "unpack-packages"]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
-    tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"]),
+    tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"], exclude: ["Captures"]),
     tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
     tests("CapsuleFormatTests", ["CapsuleFormat", crypto]),
     tests("CapsuleTests", ["Capsule", "CapsuleFormat", crypto]),
