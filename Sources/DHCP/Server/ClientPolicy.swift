@@ -4,6 +4,8 @@ package import NetworkTypes
 package protocol ClientPolicy: Sendable {
   /// The address set aside for this client, `nil` where it takes one of the pool.
   func reservation(for client: ClientDescription) -> IPv4Address?
+  /// The card that stands for a client without an Ethernet address (InfiniBand); `nil` where it is nobody known.
+  func card(of client: ClientDescription) -> MACAddress?
   /// Whose address this is: the card it is set aside for. The pool gives it to nobody else.
   func owner(of address: IPv4Address) -> MACAddress?
   /// Whether this card is a registered machine's, which comes before others where addresses are few.
@@ -17,6 +19,7 @@ package protocol ClientPolicy: Sendable {
 extension ClientPolicy {
   package func isKnown(_ card: MACAddress) -> Bool { false }
   package var waiting: Int { 0 }
+  package func card(of client: ClientDescription) -> MACAddress? { nil }
 }
 
 /// The boot part of a reply.
@@ -61,6 +64,8 @@ package struct Exchange: Hashable, Sendable {
   package var boot: BootAnswer?
   /// The rows of the table of quirks (``BootQuirk``) that the reply's boot part was made by.
   package var quirks: [String] = []
+  /// Of a machine that boots; `nil` for anything else that asks for addresses.
+  package var packets: ExchangePackets?
 
   package init(
     received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,

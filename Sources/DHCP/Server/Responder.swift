@@ -121,9 +121,14 @@ package final class Responder: Sendable {
     }
     if !configuration.givesAddresses { return enqueue(try proxied(message, type)) }
     guard let network = network(of: message) else { throw .unknownNetwork }
-    guard let holder = LeaseHolder(message),
-      let client = ClientDescription(message, serverAddress: configuration.serverAddress)
+    guard var holder = LeaseHolder(message),
+      var client = ClientDescription(message, serverAddress: configuration.serverAddress)
     else { throw .nobody }
+    if case .identifier = holder, let card = policy.card(of: client) {
+      // A known machine without an Ethernet address: from here on it is the card it is known by.
+      client.hardwareAddress = card
+      holder = .hardware(card)
+    }
 
     guard let type else {
       return try answerBOOTP(message, client, holder, network, now, enqueue)
@@ -143,9 +148,17 @@ package final class Responder: Sendable {
       }
     machine.withLock { machine in
       let decision = machine.handle(
-        event, from: leaseClient, network: network, now: now, book: book)
+        event, from: leaseClient, network: network, now: now, book: book(for: leaseClient))
       enqueue(response(to: message, type, client, network, decision, boot))
     }
+  }
+
+  /// The book for one client: what is set aside for it is no other's, by whatever it is known.
+  private func book(for client: LeaseClient) -> AddressBook {
+    guard let own = client.reservation else { return book }
+    var book = book
+    book.owner = { [policy] in $0 == own ? nil : policy.owner(of: $0) }
+    return book
   }
 
   // MARK: BOOTP
@@ -168,6 +181,7 @@ package final class Responder: Sendable {
     }
     guard configuration.allowsDynamicBOOTP else { throw .bootp }
     machine.withLock { machine in
+      let book = book(for: leaseClient)
       var decision = machine.handle(
         .discover(requested: message.clientAddress == .any ? nil : message.clientAddress), from: leaseClient,
         network: network, now: now, book: book)
@@ -197,8 +211,10 @@ package final class Responder: Sendable {
         bootFile: address == nil ? nil : boot.bootFile, reason: decision.reason.rawValue,
         boot: address == nil ? nil : boot, quirks: options.quirks)
     }
+    let destination = ReplyDestination(replyTo: message, type: nil, address: address ?? .any)
+    keepPackets(in: &exchange, message, bytes ?? [], destination)
     return Response(
-      bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
+      bytes: bytes ?? [], destination: destination,
       changes: decision.changes, exchange: exchange, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
@@ -280,11 +296,14 @@ package final class Responder: Sendable {
     case nil:
       break
     }
+    let destination = ReplyDestination(replyTo: message, type: sent, address: address ?? .any)
+    var exchange = exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
       bytes: bytes,
-      destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
+      destination: destination,
       changes: decision.changes,
-      exchange: exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options),
+      exchange: exchange,
       type: sent, isPoolExhausted: decision.reason == .poolExhausted, isUnprobed: decision.isUnprobed)
   }
 
@@ -304,9 +323,21 @@ package final class Responder: Sendable {
         address: message.clientAddress, bootFile: answer.bootFile, reason: "the client has an address", boot: answer,
         quirks: options.quirks)
     }
+    let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
-      bytes: bytes, destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
+      bytes: bytes, destination: destination, changes: [],
       exchange: exchange, type: .acknowledge)
+  }
+
+  /// Those of machines that boot: the many others would only crowd them out.
+  func keepPackets(
+    in exchange: inout Exchange?, _ message: DHCPMessage, _ reply: [UInt8], _ destination: ReplyDestination,
+    serverPort: UInt16 = DHCPPort.server
+  ) {
+    guard let speaker = exchange?.client.speaker, speaker != .other else { return }
+    exchange?.packets = ExchangePackets(
+      request: message, reply: reply, to: destination, server: configuration.serverAddress, serverPort: serverPort)
   }
 
   private func exchange(

@@ -143,12 +143,17 @@ package struct BootPolicyAdapter: ClientPolicy {
 
   package func reservation(for client: ClientDescription) -> IPv4Address? {
     registry.read { view in
-      // An address is set aside for a node's first card: its others take one of the pool.
-      guard let node = view.node(with: client.hardwareAddress), node.macs.first == client.hardwareAddress else {
-        return nil
-      }
+      // An address is set aside for a node's first card: its others take one of the pool. A card that is
+      // new to a node known otherwise becomes its first.
+      guard let node = view.node(of: MachineIdentity(client)),
+        node.macs.first == client.hardwareAddress || !node.macs.contains(client.hardwareAddress)
+      else { return nil }
       return node.address
     }
+  }
+
+  package func card(of client: ClientDescription) -> MACAddress? {
+    registry.read { $0.node(of: MachineIdentity(client))?.macs.first }
   }
 
   package func owner(of address: IPv4Address) -> MACAddress? {
@@ -162,11 +167,18 @@ package struct BootPolicyAdapter: ClientPolicy {
   package func boot(for client: ClientDescription) -> BootAnswer {
     let defaults = registry.defaults
     let (node, vnfs, generation, isSet) = registry.read { view in
-      let known = view.node(with: client.hardwareAddress)
+      let known = view.node(of: MachineIdentity(client))
       let node = known.map { view.effective($0, defaults) }
       let group = view.groups[node?.group ?? defaults.group]?.settings
       let vnfs = node?.vnfs ?? group?.vnfs ?? defaults.vnfs
       return (node, vnfs, view.capsules[vnfs]?.currentGeneration, (known?.settings.boot ?? group?.boot) != nil)
+    }
+    if client.hardwareAddress.rawValue == 0 {
+      let identifier = MachineIdentity.hexadecimal(client.clientIdentifier ?? [], separator: ":")
+      return BootAnswer(
+        bootFile: nil,
+        reason: "it has no Ethernet address, and no node has its client identifier: "
+          + "perseid node set clientid \(identifier) NODE")
     }
     var machine = BootPolicy.Machine(
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,

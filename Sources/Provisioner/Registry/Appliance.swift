@@ -23,6 +23,8 @@ package final class Appliance: Service, Sendable {
   package let clientPolicy: BootPolicyAdapter
   package let leases: RegistryLeases
   package let network: NetworkWatch
+  /// The last DHCP messages of machines that boot.
+  package let packets = PacketLog()
   package let observer: BootObserver
   package let bootContent: BootContent
   package let nodeService: NodeService
@@ -87,7 +89,7 @@ package final class Appliance: Service, Sendable {
       registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
     network = NetworkWatch(ledger: ledger, timeline: timeline)
-    observer = BootObserver(ledger: ledger, network: network)
+    observer = BootObserver(ledger: ledger, network: network, packets: packets)
     bootContent = BootContent(
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)

@@ -24,6 +24,8 @@ package struct RegistryView: Sendable {
   private var reservedByMAC: [MACAddress: String] = [:]
   private var nodeByMAC: [MACAddress: String] = [:]
   private var nodeByAddress: [IPv4Address: String] = [:]
+  private var nodeByClientIdentifier: [[UInt8]: String] = [:]
+  private var nodeByGUID: [String: String] = [:]
   /// Identifiers, the oldest boot first.
   private var bootsByNode: [String: [String]] = [:]
   private var bootByAddress: [IPv4Address: String] = [:]
@@ -38,6 +40,14 @@ package struct RegistryView: Sendable {
   package func node(named name: String) -> Node? { nodes[name] }
 
   package func node(with mac: MACAddress) -> Node? { nodeByMAC[mac].flatMap { nodes[$0] } }
+
+  /// The node that a person gave this client identifier.
+  package func node(withClientIdentifier identifier: [UInt8]) -> Node? {
+    nodeByClientIdentifier[identifier].flatMap { nodes[$0] }
+  }
+
+  /// The node that a person gave this GUID.
+  package func node(withGUID guid: String) -> Node? { nodeByGUID[guid].flatMap { nodes[$0] } }
 
   /// The node that this address is set aside for.
   package func node(reserving address: IPv4Address) -> Node? { nodeByAddress[address].flatMap { nodes[$0] } }
@@ -140,6 +150,10 @@ package struct RegistryView: Sendable {
     if let old = nodes[name] {
       for mac in old.macs where nodeByMAC[mac] == name { nodeByMAC[mac] = nil }
       if let address = old.address, nodeByAddress[address] == name { nodeByAddress[address] = nil }
+      if let identifier = old.clientIdentifier, nodeByClientIdentifier[identifier] == name {
+        nodeByClientIdentifier[identifier] = nil
+      }
+      if let guid = old.ownGUID, nodeByGUID[guid] == name { nodeByGUID[guid] = nil }
     }
     nodes[name] = node
     guard let node else {
@@ -150,6 +164,8 @@ package struct RegistryView: Sendable {
     }
     for mac in node.macs { nodeByMAC[mac] = name }
     if let address = node.address { nodeByAddress[address] = name }
+    if let identifier = node.clientIdentifier { nodeByClientIdentifier[identifier] = name }
+    if let guid = node.ownGUID { nodeByGUID[guid] = name }
   }
 
   private mutating func setBoot(_ id: String, _ boot: Boot?) throws {
