@@ -11,6 +11,7 @@ struct Perseid: AsyncParsableCommand {
       Verbs speak to the running appliance; where none runs, they do the same work themselves.
       `--config FILE` stands anywhere; without it, $PERSEID_CONFIG, then /etc/perseid/perseid.yaml is read.
       """,
+    version: "perseid \(Appliance.version)",
     subcommands: [
       Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, Watch.self, Info.self, Doctor.self,
     ])
@@ -73,6 +74,6 @@ enum Main {
       return 1
     }
     printError("perseid: \(error)")
-    return 1
+    return (error as? ApplianceError)?.code == .invalid ? 2 : 1
   }
 }
