@@ -4,7 +4,7 @@ import Testing
 @testable import Provisioner
 
 /// The command itself, as people and scripts run it, where no appliance runs.
-@Suite("The command", .timeLimit(.minutes(2)))
+@Suite("The command", .timeLimit(.minutes(5)))
 struct AdminCommandTests {
   @Test("takes --config in front of the noun and behind the verb, and $PERSEID_CONFIG where neither is there")
   func configuration() async throws {
