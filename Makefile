@@ -90,7 +90,7 @@ packages-build:
 	@$(LAB)/install-packages build run
 
 packages-test:
-	@$(LAB)/install-packages test
+	@$(LAB)/install-packages run test
 
 packages-bench:
 	@$(LAB)/install-packages bench

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Capsule
 import Glibc
 import Provisioner
 
@@ -74,6 +75,15 @@ enum Main {
       return 1
     }
     printError("perseid: \(error)")
-    return (error as? ApplianceError)?.code == .invalid ? 2 : 1
+    return isWrongUsage(error) ? 2 : 1
+  }
+
+  /// A key, a value or a name that there can be none of was misspelt, whoever noticed it.
+  private static func isWrongUsage(_ error: any Error) -> Bool {
+    switch error {
+    case let error as ApplianceError: error.code == .invalid
+    case let error as CapsuleError: error.code == .badName
+    default: false
+    }
   }
 }

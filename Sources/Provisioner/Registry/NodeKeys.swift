@@ -172,7 +172,7 @@ package enum NodeKeys {
     return choice
   }
 
-  package static let label = "letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
+  static let label = "letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
 
   static func invalid(_ key: String, _ value: String, _ allowed: String) -> ApplianceError {
     ApplianceError(.invalid, "\(key): '\(value)' is not allowed; allowed is \(allowed).")

@@ -18,13 +18,6 @@ struct VNFSImport: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
   @OptionGroup var output: OutputOptions
 
-  /// Before the work, which takes a minute, rather than behind it.
-  func validate() throws {
-    guard name.map(NodeName.isValidLabel) ?? true else {
-      throw ValidationError("--name: '\(name ?? "")' is not allowed; allowed is \(NodeKeys.label).")
-    }
-  }
-
   func run() async throws {
     let configuration = try common.configuration()
     var request = BuildRequest(
