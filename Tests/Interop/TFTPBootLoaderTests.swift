@@ -3,14 +3,15 @@ import Lab
 import NetworkTypes
 import Testing
 
-/// U-Boot on a machine of its own, with the appliance's TFTP server at the other end of its cable. (EDK2's client, iPXE's,
+/// U-Boot on a machine of its own, with our TFTP server at the other end of its cable. (EDK2's client, iPXE's,
 /// pxelinux's, shim's and GRUB's load what they boot in BootTests.)
 @Suite(.enabled(if: NetworkNamespace.isAvailable, "needs private namespaces"), .timeLimit(.minutes(5)))
 struct TFTPBootLoaderTests {
   /// For U-Boot on x86, which has a driver for this card.
   private static let machine = [
-    "qemu-system-x86_64", "-machine", "pc,graphics=off", "-accel", "tcg", "-m", "256", "-nodefaults", "-display", "none",
-    "-vga", "none", "-monitor", "none", "-no-reboot", "-serial", "stdio", "-bios", "/usr/lib/u-boot/qemu-x86/u-boot.rom",
+    "qemu-system-x86_64", "-machine", "pc,graphics=off", "-accel", "tcg", "-m", "256", "-nodefaults",
+    "-display", "none", "-vga", "none", "-monitor", "none", "-no-reboot", "-serial", "stdio",
+    "-bios", "/usr/lib/u-boot/qemu-x86/u-boot.rom",
     "-device", "e1000,netdev=net0", "-netdev", "tap,id=net0,ifname=u-boot,script=no,downscript=no",
   ]
 
