@@ -102,6 +102,9 @@ struct FirmwareTrialTests {
   func otherFirmware() {
     #expect(Desk(proven: .init(.plain)).ask(1, order: [.bootServer, .direct]).map(\.delivery) == [.bootServer])
     #expect(Desk().ask(1, order: []).isEmpty)
+    let desk = Desk()
+    _ = desk.ask(1, order: [.direct, .plain, .bootServer])
+    #expect(desk.ask(3).map(\.delivery) == [.plain, .plain, .direct])
   }
 }
 

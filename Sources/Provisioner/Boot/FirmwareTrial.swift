@@ -60,6 +60,8 @@ package struct FirmwareTrial: Hashable, Sendable {
   ///   - canSign: Whether shim and GRUB may be tried; asked only where it matters.
   package func next(of order: [BootDelivery], canSign: () -> Bool) -> Strategy? {
     guard let first = order.first else { return nil }
+    // Other firmware on the same card than before: what was tried with that one says nothing.
+    if let usual, usual.delivery != first { return Strategy(first) }
     guard var strategy = current, let index = order.firstIndex(of: strategy.delivery) else { return Strategy(first) }
     if isLoaded {
       let silences = silences + 1
