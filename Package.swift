@@ -69,7 +69,8 @@ let package = Package(
     library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
-      sources: ["Leases", "Server", "RouterSearch", "Trace"], exclude: ["Wire", "Client"], testedInside: true),
+      sources: ["Leases", "Server", "Probe", "RouterSearch", "Trace"], exclude: ["Wire", "Client"],
+      testedInside: true),
     library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio, testedInside: true),
 
     // What appliance and stage 1 both read.
@@ -121,21 +122,28 @@ let package = Package(
     // Tests. Lab makes namespaces, virtual machines and appliances for those that need real parts.
     library(
       "Lab", ["NetworkTypes"], path: "Tests/Lab",
-      exclude: ["debian-tree", "in-private-namespaces", "install-packages", "packages", "unpack-packages"]),
+      exclude: [
+        "debian-source", "debian-tree", "in-private-namespaces", "init-tree", "install-packages", "packages",
+        "unpack-packages",
+      ]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"], exclude: ["Captures"]),
     tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
-    tests("CapsuleFormatTests", ["CapsuleFormat", crypto]),
-    tests("CapsuleTests", ["Capsule", "CapsuleFormat", crypto]),
+    library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
+    tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
+    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "TestSupport", crypto]),
     tests(
       "ProvisionerTests",
       ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
     tests(
-      "StateClientTests", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire"]),
+      "StateClientTests",
+      ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "TestSupport"]),
     tests(
       "Stage1Tests",
-      ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes"]),
+      [
+        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes", "TestSupport",
+      ]),
     tests(
       "InteropTests",
       ["Lab", "DHCP", "DHCPClient", "DHCPWire", "StateClient", "TFTP", "NetworkTypes", logging],

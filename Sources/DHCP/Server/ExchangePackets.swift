@@ -10,14 +10,18 @@ package struct ExchangePackets: Hashable, Sendable {
   /// `nil` for silence.
   package var reply: [UInt8]?
 
-  /// - Parameter reply: Behind ``DHCPWire/UDPFrame/headerLength`` bytes of room; empty for none.
-  init(request: DHCPMessage, reply: [UInt8], to destination: ReplyDestination, server: IPv4Address) {
+  /// - Parameters:
+  ///   - reply: Behind ``DHCPWire/UDPFrame/headerLength`` bytes of room; empty for none.
+  ///   - serverPort: Where the server was asked.
+  init(
+    request: DHCPMessage, reply: [UInt8], to destination: ReplyDestination, server: IPv4Address, serverPort: UInt16
+  ) {
     let room = [UInt8](repeating: 0, count: UDPFrame.headerLength)
     let isRelayed = request.relay != .any
     let sender = isRelayed ? request.relay : request.clientAddress
     self.request = Self.packet(
       room + request.serialized(), sender, sender == .any ? .broadcast : server,
-      (isRelayed ? DHCPPort.server : DHCPPort.client, DHCPPort.server))
+      (isRelayed ? DHCPPort.server : DHCPPort.client, serverPort))
     guard !reply.isEmpty else { return }
     let receiver: IPv4Address =
       switch destination {
@@ -25,7 +29,7 @@ package struct ExchangePackets: Hashable, Sendable {
       case .broadcast: .broadcast
       }
     let port = if case .relay = destination { DHCPPort.server } else { DHCPPort.client }
-    self.reply = Self.packet(reply, server, receiver, (DHCPPort.server, port))
+    self.reply = Self.packet(reply, server, receiver, (serverPort, port))
   }
 
   private static func packet(

@@ -41,6 +41,8 @@ package final class BootLedger: Sendable {
   private let registry: Registry
   private let timeline: Timeline
   private let state = Mutex(State())
+  /// What is tried with each machine's firmware.
+  package let trials: FirmwareTrials
 
   /// A boot that has not come further and said nothing for so many seconds is over.
   package static let patience = 120.0
@@ -52,6 +54,7 @@ package final class BootLedger: Sendable {
   package init(registry: Registry, timeline: Timeline) {
     self.registry = registry
     self.timeline = timeline
+    trials = FirmwareTrials(registry: registry)
   }
 
   // MARK: What opens a boot
@@ -163,6 +166,7 @@ package final class BootLedger: Sendable {
         came(request.mac, to: request.phase, now: now)
         remember(request.mac, at: request.address)
         settle(bound, request.mac)
+        if request.phase == .script { spoke(request.mac) }
         return bound
       }
       // What it has begun to load is not what it is assigned now: that is another boot.
@@ -235,6 +239,12 @@ package final class BootLedger: Sendable {
 
   // MARK: What happens in a boot
 
+  /// What a machine's firmware loaded speaks: what it was answered with works.
+  package func spoke(_ mac: MACAddress) {
+    guard let strategy = trials.spoke(mac) else { return }
+    record(mac, .dhcp, "strategy", "this firmware boots with \(strategy.words): remembered for the next time")
+  }
+
   /// It has come so far at least.
   package func came(_ mac: MACAddress, to phase: Phase, now: Timestamp = .now) {
     state.withLock { state in
@@ -278,6 +288,7 @@ package final class BootLedger: Sendable {
   package func mac(of boot: String) -> MACAddress? { registry.read { $0.boots[boot]?.mac } }
 
   package func forget(_ macs: [MACAddress]) {
+    trials.forget(macs)
     state.withLock { state in
       for mac in macs { state.attempts[mac] = nil }
     }

@@ -15,7 +15,7 @@ package final class Registry: Sendable {
   /// Reads all that is in the store, and follows it from there.
   package init(store: any Store & EventStore, defaults: NodeDefaults) async throws {
     guard let pattern = NamePattern(defaults.nodeName) else {
-      throw ApplianceError(.invalid, "'\(defaults.nodeName)' is not a pattern of node names such as n####.")
+      throw ApplianceError(.failed, "'\(defaults.nodeName)' is not a pattern of node names such as n####.")
     }
     self.store = store
     self.defaults = defaults

@@ -12,6 +12,10 @@ package struct RegistryView: Sendable {
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
+  /// What has worked with firmware that the usual answer did not boot.
+  package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
+  /// How many nodes have neither an address set aside nor a lease.
+  package private(set) var waitingNodes = 0
   /// Records that could not be read: named in the log, never guessed at.
   package private(set) var damaged: [String] = []
 
@@ -124,6 +128,10 @@ package struct RegistryView: Sendable {
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
       case RecordKey.lease: try setLease(key, name, value)
+      case RecordKey.strategy:
+        if let mac = MACAddress(name) {
+          strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }
+        }
       default: break
       }
     } catch {
@@ -131,7 +139,14 @@ package struct RegistryView: Sendable {
     }
   }
 
+  private func isWaiting(_ name: String) -> Bool {
+    guard let node = nodes[name], node.address == nil else { return false }
+    return node.macs.allSatisfy { addressByMAC[$0] == nil }
+  }
+
   private mutating func setNode(_ name: String, _ node: Node?) throws {
+    waitingNodes -= isWaiting(name) ? 1 : 0
+    defer { waitingNodes += isWaiting(name) ? 1 : 0 }
     if let old = nodes[name] {
       for mac in old.macs where nodeByMAC[mac] == name { nodeByMAC[mac] = nil }
       if let address = old.address, nodeByAddress[address] == name { nodeByAddress[address] = nil }
@@ -168,13 +183,28 @@ package struct RegistryView: Sendable {
     if let address = boot.address { bootByAddress[address] = id }
   }
 
+  private func nodeName(of holder: LeaseHolder) -> String? {
+    if case .hardware(let mac) = holder { nodeByMAC[mac] } else { nil }
+  }
+
   private struct UnreadableLease: Error {}
 
   private mutating func setLease(_ key: String, _ name: String, _ value: [UInt8]?) throws {
     guard let address = IPv4Address(name) else { throw UnreadableLease() }
     let lease = value.flatMap { LeaseCoding.lease(key: key, value: $0) }
     if value != nil, lease == nil { throw UnreadableLease() }
-    if let old = leases[address], case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
+    let old = leases[address]
+    // A renewal, as nearly all are, changes nothing for the nodes.
+    if let old, let lease, old.holder == lease.holder, old.state == lease.state, case .hardware(let mac) = old.holder,
+      addressByMAC[mac] == address
+    {
+      leases[address] = lease
+      return
+    }
+    let names = Set([old, lease].compactMap { lease in lease.flatMap { nodeName(of: $0.holder) } })
+    waitingNodes -= names.count { isWaiting($0) }
+    defer { waitingNodes += names.count { isWaiting($0) } }
+    if let old, case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
       addressByMAC[mac] = nil
     }
     leases[address] = lease

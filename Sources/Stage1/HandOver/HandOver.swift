@@ -13,7 +13,8 @@ enum HandOver {
     let root = RootedPath(boot.newRoot)
     try setName(plan.nodeName, in: root)
     if let lease = boot.lease { try Resolver.set(lease, in: root) }
-    try NodeClientInstall.install(into: root, say: boot.say)
+    try NodeClientInstall.install(
+      into: root, initProgram: SwitchRoot.program(boot) ?? "/sbin/init", say: boot.say)
     let generation = plan.steps.lazy.compactMap(\.root).first?.generation.description
     let record = NodeRecord(
       server: server.address, port: server.port, boot: boot.commandLine.boot, nodeName: plan.nodeName,
