@@ -53,6 +53,10 @@ package struct Exchange: Hashable, Sendable {
   /// The rows of the table of quirks (``BootQuirk``) that the reply's boot part was made by.
   package var quirks: [String] = []
 
+  /// Reasons that are no lease's.
+  package static let proxied = "another server gives the address"
+  package static let atBootServerPort = "asked at port 4011"
+
   package init(
     received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,
     reason: String, boot: BootAnswer? = nil, quirks: [String] = []

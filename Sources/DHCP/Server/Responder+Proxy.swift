@@ -22,13 +22,13 @@ extension Responder {
         bytes: composer.bootReply(.offer, to: message, boot: options),
         // The client has no address yet, and other offers to compare with: to everyone, or to the relay agent.
         destination: message.relay == .any ? .broadcast : .relay(message.relay), changes: [],
-        exchange: exchange(.discover, .offer, client, nil, "another server gives the address", answer, options),
+        exchange: exchange(.discover, .offer, client, nil, Exchange.proxied, answer, options),
         type: .offer)
     case .request:
       let address = message.requestedAddress ?? message.clientAddress
       guard address != .any else { throw .incompleteRequest }
       let server = message.serverIdentifier.map { "the server \($0) gives the address" }
-      return silence(to: message, .request, client, address, server ?? "another server gives the address", nil)
+      return silence(to: message, .request, client, address, server ?? Exchange.proxied, nil)
     case .decline, .release, .inform, .offer, .acknowledge, .refuse, nil:
       throw .notBooting
     }
@@ -55,7 +55,7 @@ extension Responder {
     return Response(
       bytes: composer.bootReply(.acknowledge, to: message, boot: options),
       destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
-      exchange: exchange(type, .acknowledge, client, address, "asked at port 4011", answer, options),
+      exchange: exchange(type, .acknowledge, client, address, Exchange.atBootServerPort, answer, options),
       type: .acknowledge)
   }
 
