@@ -46,6 +46,12 @@ struct Bench {
       }
       var client = try TFTPClient(address: address, path: words[2], clients: clients, window: window)
       say(String(decoding: try JSONEncoder().encode(try client.run()), as: UTF8.self))
+    case "tftp-flood" where words.count == 4:
+      guard let address = IPv4Address(words[1]), let count = Int(words[3]), count >= 2 else {
+        throw LabError("tftp-flood ADDRESS FILE COUNT")
+      }
+      let result = try TFTPFlood(address: address, path: words[2], count: count).run()
+      say(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     default: return false
     }
     return true

@@ -6,7 +6,7 @@
 // module DHCP: Sources/DHCP/Leases/*.swift Sources/DHCP/Server/Boot*.swift Sources/DHCP/Server/Client*.swift
 // module DHCP: Sources/DHCP/Server/DHCPServerConfiguration.swift Sources/DHCP/Server/ReplyComposer.swift
 // module DHCP: Sources/DHCP/Server/Responder*.swift Sources/DHCP/Server/RogueWatch.swift
-// module DHCP: Sources/DHCP/Server/SpeakerRules.swift
+// module DHCP: Sources/DHCP/Server/SpeakerRules.swift Sources/DHCP/Server/ExchangePackets.swift
 import DHCP
 import DHCPWire
 import NetworkTypes

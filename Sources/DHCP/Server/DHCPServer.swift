@@ -26,6 +26,8 @@ package final class DHCPServer: Service {
 
   /// How long the reading thread waits before it looks whether it is to end, in milliseconds.
   private static let pollMilliseconds: Int32 = 200
+  /// How often other servers are asked for.
+  private static let searchPause = Duration.seconds(300)
 
   /// - Parameters:
   ///   - observer: Told of every exchange; without one, none is put into words.
@@ -68,16 +70,22 @@ package final class DHCPServer: Service {
       frames: frames, datagrams: DatagramSender(duplicating: descriptor, source: configuration.serverAddress),
       card: card, serverAddress: configuration.serverAddress, counters: counters, observer: observer, logger: logger)
     let responder: Responder
+    let others: [OtherServer]
     do {
       responder = Responder(
-        configuration, policy: policy, leases: configuration.mode == .proxy ? [] : try await store.leases(),
+        configuration, policy: policy, leases: configuration.givesAddresses ? try await store.leases() : [],
         isObserved: observer != nil)
+      others = try await otherServers()
     } catch {
       close(descriptor)
       throw error
     }
     let intake = Intake(
       configuration, responder: responder, sender: sender, commits: commits, counters: counters,
+      complaints: complaints, observer: observer, logger: logger)
+    for server in others { intake.report(server) }
+    let prober = ConflictProber(
+      configuration, responder: responder, frames: frames, card: card, commits: commits, counters: counters,
       complaints: complaints, observer: observer, logger: logger)
     let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .channelOption(.receivePacketInfo, value: true)
@@ -102,7 +110,7 @@ package final class DHCPServer: Service {
     let channels = [channel, bootServer]
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(capture, intake, sender, channels)
+        try await work(capture, intake, sender, prober, frames, channels)
       } onGracefulShutdown: {
         self.stop(channels)
       }
@@ -111,15 +119,31 @@ package final class DHCPServer: Service {
     }
   }
 
+  /// Looks before anybody is answered. Who asks meanwhile waits in the buffers of capture and socket, and is answered
+  /// when this is over. Beside another server there is nothing to look for.
+  private func otherServers() async throws -> [OtherServer] {
+    let milliseconds = configuration.searchMilliseconds
+    guard milliseconds > 0, configuration.givesAddresses else { return [] }
+    let (interface, own) = (configuration.interface, configuration.serverAddress)
+    let found = try await NIOThreadPool.singleton.runIfActive {
+      try ServerSearch.servers(on: interface, own: own, milliseconds: milliseconds, isFirstEnough: true)
+    }
+    if found.isEmpty {
+      logger.info("no other DHCP server answers on this network", metadata: ["interface": "\(interface)"])
+    }
+    return found
+  }
+
   private func stop(_ channels: [any Channel]) {
     isStopping.store(true, ordering: .relaxed)
     for channel in channels { channel.close(promise: nil) }
   }
 
   private func work(
-    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channels: [any Channel]
+    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ prober: ConflictProber, _ frames: FrameSender,
+    _ channels: [any Channel]
   ) async throws {
-    let threads = NIOThreadPool(numberOfThreads: 1)
+    let threads = NIOThreadPool(numberOfThreads: 2)
     threads.start()
     logger.info(
       "DHCP answers",
@@ -133,7 +157,7 @@ package final class DHCPServer: Service {
       group.addTask {
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
         do {
-          try await threads.runIfActive { try self.read(capture, intake) }
+          try await threads.runIfActive { try self.read(capture, intake, frames) }
         } catch {
           self.stop(channels)
           self.commits.finish()
@@ -141,15 +165,28 @@ package final class DHCPServer: Service {
         }
         self.commits.finish()
       }
+      if configuration.givesAddresses, configuration.probesConflicts {
+        group.addTask {
+          try await threads.runIfActive { prober.run(until: { self.isStopping.load(ordering: .relaxed) }) }
+        }
+      }
       whenReady()
       try await group.waitForAll()
     }
     try await threads.shutdownGracefully()
   }
 
-  /// The reading thread.
-  private func read(_ capture: CaptureReader, _ intake: Intake) throws {
+  /// The reading thread. Now and then it asks for other servers, whose answers come in here: on a switch, what
+  /// they say to a client goes to that client alone.
+  private func read(_ capture: CaptureReader, _ intake: Intake, _ frames: FrameSender) throws {
+    let clock = ContinuousClock()
+    var nextSearch = clock.now + Self.searchPause
     while !isStopping.load(ordering: .relaxed) {
+      if configuration.givesAddresses, configuration.searchMilliseconds > 0, clock.now >= nextSearch {
+        nextSearch = clock.now + Self.searchPause
+        let card = try Interface.hardwareAddress(of: configuration.interface)
+        _ = frames.send(ServerSearch.question(from: card))
+      }
       guard capture.read(waiting: Self.pollMilliseconds, { intake.received(frame: $0) }) else {
         throw DHCPServerError.failed(
           what: "read frames any more", interface: configuration.interface,
@@ -180,7 +217,7 @@ package final class DHCPServer: Service {
     let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
     let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
     let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
-    if configuration.mode == .proxy { return requests }
+    if !configuration.givesAddresses { return requests }
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
   }

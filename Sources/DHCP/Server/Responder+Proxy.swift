@@ -18,12 +18,12 @@ extension Responder {
         return silence(to: message, .discover, client, nil, "there is nothing to boot", answer)
       }
       let options = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
-      return Response(
-        bytes: composer.bootReply(.offer, to: message, boot: options),
-        // The client has no address yet, and other offers to compare with: to everyone, or to the relay agent.
-        destination: message.relay == .any ? .broadcast : .relay(message.relay), changes: [],
-        exchange: exchange(.discover, .offer, client, nil, Exchange.proxied, answer, options),
-        type: .offer)
+      let bytes = composer.bootReply(.offer, to: message, boot: options)
+      // The client has no address yet, and other offers to compare with: to everyone, or to the relay agent.
+      let destination: ReplyDestination = message.relay == .any ? .broadcast : .relay(message.relay)
+      var exchange = exchange(.discover, .offer, client, nil, Exchange.proxied, answer, options)
+      keepPackets(in: &exchange, message, bytes, destination)
+      return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .offer)
     case .request:
       let address = message.requestedAddress ?? message.clientAddress
       guard address != .any else { throw .incompleteRequest }
@@ -52,20 +52,20 @@ extension Responder {
     let options = BootOptions(
       answer, for: client, serverAddressText: composer.serverAddressText, bootServerRequest: message)
     let address = message.clientAddress == .any ? message.requestedAddress : message.clientAddress
-    return Response(
-      bytes: composer.bootReply(.acknowledge, to: message, boot: options),
-      destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
-      exchange: exchange(type, .acknowledge, client, address, Exchange.atBootServerPort, answer, options),
-      type: .acknowledge)
+    let bytes = composer.bootReply(.acknowledge, to: message, boot: options)
+    let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
+    var exchange = exchange(type, .acknowledge, client, address, Exchange.atBootServerPort, answer, options)
+    keepPackets(in: &exchange, message, bytes, destination, serverPort: DHCPPort.bootServer)
+    return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .acknowledge)
   }
 
   private func silence(
     to message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ address: IPv4Address?,
     _ reason: String, _ boot: BootAnswer?
   ) -> Response {
-    Response(
-      bytes: [], destination: .broadcast, changes: [], exchange: exchange(type, nil, client, address, reason, boot, nil)
-    )
+    var exchange = exchange(type, nil, client, address, reason, boot, nil)
+    keepPackets(in: &exchange, message, [], .broadcast)
+    return Response(bytes: [], destination: .broadcast, changes: [], exchange: exchange)
   }
 
   private func exchange(

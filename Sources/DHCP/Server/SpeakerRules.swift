@@ -86,7 +86,7 @@ extension LeaseHolder {
   init?(_ message: DHCPMessage) {
     if let card = message.hardware.ethernet {
       self = .hardware(card)
-    } else if let identifier = message.clientIdentifier {
+    } else if let identifier = message.clientIdentifier, !identifier.isEmpty {
       self = .identifier(Array(identifier))
     } else {
       return nil

@@ -25,6 +25,9 @@ package final class BootLedger: Sendable {
     package var lastSeen: Timestamp
     package var phase: Phase
     /// Events of a machine that is no node yet.
+    /// What the machine said of itself besides its card, when it asked for an address.
+    fileprivate var clientIdentifier: [UInt8]?
+    fileprivate var guids: [String] = []
     fileprivate var early: [TimelineEvent] = []
     fileprivate var recorded = 0
   }
@@ -69,6 +72,14 @@ package final class BootLedger: Sendable {
         case .perseid, .other: false
         }
       if isOver { open(mac, now, &state) }
+    }
+  }
+
+  /// How else than by its card a machine can be known, as it said in its boot.
+  package func identified(_ machine: MachineIdentity) {
+    state.withLock { state in
+      if let identifier = machine.clientIdentifier { state.attempts[machine.mac]?.clientIdentifier = identifier }
+      if !machine.guids.isEmpty { state.attempts[machine.mac]?.guids = machine.guids }
     }
   }
 
@@ -168,9 +179,17 @@ package final class BootLedger: Sendable {
     try await registry.update { [registry] view in
       var changes: [Change] = []
       var node: Node
-      let known = view.node(with: request.mac)
+      let machine = MachineIdentity(
+        mac: request.mac, clientIdentifier: attempt.clientIdentifier,
+        guids: attempt.guids + (request.guid.flatMap(MachineIdentity.guid).map { [$0] } ?? []))
+      let known = view.node(of: machine)
       if let known {
         node = known
+        if !node.macs.contains(request.mac) {
+          // Known by an identifier of its own, it boots from another card: that one is its first from now on.
+          node.macs = [request.mac] + node.macs.prefix(31)
+          changes = try Registry.changes(from: known, to: node)
+        }
       } else {
         (node, changes) = try registry.discover(request.mac, guid: request.guid, now: now, in: &view)
       }

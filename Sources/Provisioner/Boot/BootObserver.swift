@@ -5,15 +5,20 @@ package import TFTP
 /// Turns what DHCP and TFTP see into events of boots, in the words a person wants.
 package struct BootObserver: ExchangeObserver, TransferObserver {
   private let ledger: BootLedger
+  let network: NetworkWatch
+  private let packets: PacketLog
 
-  package init(ledger: BootLedger) {
+  package init(ledger: BootLedger, network: NetworkWatch, packets: PacketLog) {
     self.ledger = ledger
+    self.network = network
+    self.packets = packets
   }
 
   package func observed(_ exchange: Exchange) {
     let client = exchange.client
     let mac = client.hardwareAddress
     let now = Timestamp.now
+    if let exchanged = exchange.packets { packets.keep(exchanged, of: mac) }
     // Another server's ACK is not heard, but the REQUEST for it goes to everyone.
     if exchange.sent == "ACK" || (client.isProxied && exchange.received == "REQUEST") {
       ledger.remember(mac, at: exchange.address)
@@ -21,6 +26,7 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
     switch client.speaker {
     case .pxeFirmware, .httpFirmware, .ipxe:
       if exchange.received == "DISCOVER" { ledger.discovered(mac, by: client.speaker, now: now) }
+      ledger.identified(MachineIdentity(client))
     case .perseid, .other:
       // A running system renews for ever, and most machines are none of ours.
       guard let phase = ledger.phase(of: mac), phase >= .loading, phase < .running else { return }

@@ -143,24 +143,40 @@ package struct BootPolicyAdapter: ClientPolicy {
 
   package func reservation(for client: ClientDescription) -> IPv4Address? {
     registry.read { view in
-      // An address is set aside for a node's first card: its others take one of the pool.
-      guard let node = view.node(with: client.hardwareAddress), node.macs.first == client.hardwareAddress else {
-        return nil
-      }
+      // An address is set aside for a node's first card: its others take one of the pool. A card that is
+      // new to a node known otherwise becomes its first.
+      guard let node = view.node(of: MachineIdentity(client)),
+        node.macs.first == client.hardwareAddress || !node.macs.contains(client.hardwareAddress)
+      else { return nil }
       return node.address
     }
+  }
+
+  package func card(of client: ClientDescription) -> MACAddress? {
+    registry.read { $0.node(of: MachineIdentity(client))?.macs.first }
   }
 
   package func owner(of address: IPv4Address) -> MACAddress? {
     registry.read { $0.node(reserving: address)?.macs.first }
   }
 
+  package func isKnown(_ card: MACAddress) -> Bool { registry.read { $0.node(with: card) != nil } }
+
+  package var waiting: Int { registry.read { $0.waitingNodes } }
+
   package func boot(for client: ClientDescription) -> BootAnswer {
     let defaults = registry.defaults
     let (node, vnfs, generation) = registry.read { view in
-      let node = view.node(with: client.hardwareAddress).map { view.effective($0, defaults) }
+      let node = view.node(of: MachineIdentity(client)).map { view.effective($0, defaults) }
       let vnfs = node?.vnfs ?? view.groups[defaults.group]?.settings.vnfs ?? defaults.vnfs
       return (node, vnfs, view.capsules[vnfs]?.currentGeneration)
+    }
+    if client.hardwareAddress.rawValue == 0 {
+      let identifier = MachineIdentity.hexadecimal(client.clientIdentifier ?? [], separator: ":")
+      return BootAnswer(
+        bootFile: nil,
+        reason: "it has no Ethernet address, and no node has its client identifier: "
+          + "perseid node set clientid \(identifier) NODE")
     }
     var machine = BootPolicy.Machine(
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,

@@ -22,6 +22,9 @@ package final class Appliance: Service, Sendable {
   package let nodescripts: NodescriptTree
   package let clientPolicy: BootPolicyAdapter
   package let leases: RegistryLeases
+  package let network: NetworkWatch
+  /// The last DHCP messages of machines that boot.
+  package let packets = PacketLog()
   package let observer: BootObserver
   package let bootContent: BootContent
   package let nodeService: NodeService
@@ -85,7 +88,8 @@ package final class Appliance: Service, Sendable {
     clientPolicy = BootPolicyAdapter(
       registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
-    observer = BootObserver(ledger: ledger)
+    network = NetworkWatch(ledger: ledger, timeline: timeline)
+    observer = BootObserver(ledger: ledger, network: network, packets: packets)
     bootContent = BootContent(
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
@@ -175,7 +179,7 @@ package final class Appliance: Service, Sendable {
     return InfoView(
       version: Self.version, configuration: configuration.file, stateDirectory: configuration.paths.state,
       interfaces: configuration.network.interfaces, nodes: nodes, groups: groups().count, capsules: capsules,
-      process: getpid())
+      process: getpid(), network: network.view)
   }
 
   /// Live events from now on; a slow reader loses the oldest.

@@ -16,6 +16,9 @@ package enum RecordKey {
   package static let mac = "mac/"
   /// Whose fixed address this is, for the same reason.
   package static let address = "address/"
+  /// Whose client identifier this is, in hexadecimal digits, and whose GUID: for the same reason.
+  package static let clientIdentifier = "clientid/"
+  package static let guid = "guid/"
 }
 
 extension Change {

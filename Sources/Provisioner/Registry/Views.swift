@@ -26,7 +26,9 @@ package struct NodeView: Hashable, Sendable, Codable {
   /// The first of its cards; `null` where it has none yet.
   @OrNull package var mac: MACAddress?
   package var macs: [MACAddress]
+  /// Set, else as seen.
   @OrNull package var guid: String?
+  @OrNull package var clientid: String?
   /// Leased, else as last seen, else set aside.
   @OrNull package var address: IPv4Address?
   @OrNull package var fixedAddress: IPv4Address?
@@ -200,16 +202,25 @@ package struct InfoView: Hashable, Sendable, Codable {
   package var groups: Int
   package var capsules: Int
   package var process: Int32
+  package var network: NetworkView
 }
 
 /// What `node add` is given.
 package struct AddNode: Hashable, Sendable, Codable {
+  /// One, or several with commas between them; it boots from the first.
   package var mac: String
   package var name: String?
   package var vnfs: String?
   package var group: String?
+  package var guid: String?
+  package var clientid: String?
 
-  package init(mac: String, name: String? = nil, vnfs: String? = nil, group: String? = nil) {
+  package init(
+    mac: String, name: String? = nil, vnfs: String? = nil, group: String? = nil, guid: String? = nil,
+    clientid: String? = nil
+  ) {
+    self.guid = guid
+    self.clientid = clientid
     self.mac = mac
     self.name = name
     self.vnfs = vnfs
