@@ -14,7 +14,7 @@ enum ExchangeWords {
     text += ": \(sent)"
     if let address = exchange.address { text += " \(address)" }
     // An ACK says what the OFFER said.
-    if exchange.received == "REQUEST", exchange.reason != "asked at port 4011" {
+    if exchange.received == "REQUEST", exchange.reason != Exchange.atBootServerPort {
       return isUsual(exchange.reason) ? text : "\(text) (\(exchange.reason))"
     }
     let answer = answer(exchange)
@@ -58,9 +58,10 @@ enum ExchangeWords {
     client.speaker != .other && client.speaker != .perseid
   }
 
-  /// What needs no saying: an address that was found without trouble.
+  /// What needs no saying: an address that was found without trouble, or is another's to give.
   private static func isUsual(_ reason: String) -> Bool {
-    switch LeaseReason(rawValue: reason) {
+    if reason == Exchange.proxied { return true }
+    return switch LeaseReason(rawValue: reason) {
     case .reserved, .offeredBefore, .heldBefore, .asked, .neverUsed, .longestUnused, .granted, .confirmed, .renewed:
       true
     default: reason.isEmpty
