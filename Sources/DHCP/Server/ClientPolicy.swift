@@ -38,18 +38,25 @@ package struct Exchange: Hashable, Sendable {
   package var address: IPv4Address?
   /// The boot file in the answer.
   package var bootFile: String?
-  /// Why this answer, in words for a person.
-  package var reason: String
+  private var addressReason: String
+  private var bootReason: String
+
+  /// Why this answer, in words for a person. Put together when somebody reads it: most exchanges are nobody's.
+  package var reason: String {
+    bootReason.isEmpty ? addressReason : addressReason.isEmpty ? bootReason : "\(addressReason); \(bootReason)"
+  }
 
   package init(
-    received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?, reason: String
+    received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,
+    reason: String, bootReason: String = ""
   ) {
     self.received = received
     self.sent = sent
     self.client = client
     self.address = address
     self.bootFile = bootFile
-    self.reason = reason
+    addressReason = reason
+    self.bootReason = bootReason
   }
 }
 

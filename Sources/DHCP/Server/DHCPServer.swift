@@ -1,7 +1,6 @@
 import DHCPWire
 import Glibc
 package import Logging
-import NIOCore
 import NIOPosix
 import NetworkTypes
 import ServiceLifecycle
@@ -21,11 +20,10 @@ package final class DHCPServer: Service {
   private let whenReady: @Sendable () -> Void
   private let counters = Counters()
   private let commits = CommitQueue(capacity: 8192)
-  private let isStopping = Atomic(false)
   private let complaints = Complaints()
 
-  /// How long the reading thread waits before it looks whether it is to end, in milliseconds.
-  private static let pollMilliseconds: Int32 = 200
+  /// Memory for broadcasts that wait to be read: those of some eight thousand machines switched on at once.
+  private static let captureBuffer: Int32 = 16 << 20
 
   /// - Parameters:
   ///   - observer: Told of every exchange; without one, none is put into words.
@@ -61,56 +59,39 @@ package final class DHCPServer: Service {
   private func serve() async throws {
     let interface = configuration.interface
     let card = try Interface.hardwareAddress(of: interface)
-    let capture = CaptureReader(
-      try CaptureHandle(interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: 8 << 20)
-    )
-    let frames = try FrameSender(interface: interface)
-    let descriptor = try ServerSocket.open(interface: interface)
-    let sender = ReplySender(
-      frames: frames, datagrams: DatagramSender(duplicating: descriptor, source: configuration.serverAddress),
-      card: card, serverAddress: configuration.serverAddress, counters: counters, observer: observer, logger: logger)
-    let responder: Responder
+    let capture = try CaptureHandle(
+      interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: Self.captureBuffer)
+    let responder = Responder(
+      configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
+    let intake = Intake(
+      configuration, responder: responder, commits: commits, counters: counters, complaints: complaints,
+      observer: observer, logger: logger)
+    let socket = try ServerSocket.open(interface: interface)
+    let sender: () throws -> ReplySender = { [self] in
+      try ReplySender(
+        configuration, card: card, duplicating: socket, counters: counters, observer: observer, logger: logger)
+    }
+    let senders: (atOnce: ReplySender, committed: ReplySender)
     do {
-      responder = Responder(
-        configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
+      senders = (try sender(), try sender())
     } catch {
-      close(descriptor)
+      close(socket)
       throw error
     }
-    let intake = Intake(
-      configuration, responder: responder, sender: sender, commits: commits, counters: counters,
-      complaints: complaints, observer: observer, logger: logger)
-    let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-      .channelOption(.receivePacketInfo, value: true)
-      .channelOption(.datagramVectorReadMessageCount, value: 16)
-      .channelOption(
-        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * (DHCPMessage.maximumLength + 1))
-      )
-      .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(DatagramHandler(intake))
-        }
-      }
-      .withBoundSocket(descriptor).get()
+    let reader = try PacketReader(
+      capture: capture, socket: socket, interface: interface, intake: intake, sender: senders.atOnce)
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(capture, intake, sender, channel)
+        try await work(reader, senders.committed)
       } onGracefulShutdown: {
-        self.stop(channel)
+        reader.stop()
       }
     } onCancel: {
-      stop(channel)
+      reader.stop()
     }
   }
 
-  private func stop(_ channel: any Channel) {
-    isStopping.store(true, ordering: .relaxed)
-    channel.close(promise: nil)
-  }
-
-  private func work(
-    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channel: any Channel
-  ) async throws {
+  private func work(_ reader: PacketReader, _ sender: ReplySender) async throws {
     let threads = NIOThreadPool(numberOfThreads: 1)
     threads.start()
     logger.info(
@@ -118,33 +99,15 @@ package final class DHCPServer: Service {
       metadata: ["interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)"])
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.commits.run { await self.commit($0, sender) } }
-      group.addTask { try await channel.closeFuture.get() }
       group.addTask {
+        defer { self.commits.finish() }
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
-        do {
-          try await threads.runIfActive { try self.read(capture, intake) }
-        } catch {
-          self.stop(channel)
-          self.commits.finish()
-          throw error
-        }
-        self.commits.finish()
+        try await threads.runIfActive { try reader.run() }
       }
       whenReady()
       try await group.waitForAll()
     }
     try await threads.shutdownGracefully()
-  }
-
-  /// The reading thread.
-  private func read(_ capture: CaptureReader, _ intake: Intake) throws {
-    while !isStopping.load(ordering: .relaxed) {
-      guard capture.read(waiting: Self.pollMilliseconds, { intake.received(frame: $0) }) else {
-        throw DHCPServerError.failed(
-          what: "read frames any more", interface: configuration.interface,
-          why: "the interface went down or away; bring it up and start again")
-      }
-    }
   }
 
   private func commit(_ batch: [Response], _ sender: ReplySender) async {
@@ -159,7 +122,7 @@ package final class DHCPServer: Service {
       }
       return
     }
-    for response in batch { sender.send(response) }
+    sender.send(batch)
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
@@ -170,18 +133,5 @@ package final class DHCPServer: Service {
     let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
-  }
-}
-
-/// The capture on its way to the thread that reads it.
-private final class CaptureReader: Sendable {
-  private let handle: Mutex<CaptureHandle>
-
-  init(_ handle: consuming sending CaptureHandle) {
-    self.handle = Mutex(handle)
-  }
-
-  func read(waiting milliseconds: Int32, _ body: @Sendable (Span<UInt8>) -> Void) -> Bool {
-    handle.withLock { $0.read(waiting: milliseconds, body) }
   }
 }

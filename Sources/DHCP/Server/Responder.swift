@@ -179,7 +179,7 @@ package final class Responder: Sendable {
       exchange = Exchange(
         received: "BOOTREQUEST", sent: address == nil ? nil : "BOOTREPLY", client: client, address: address,
         bootFile: address == nil ? nil : boot.bootFile,
-        reason: boot.reason.isEmpty ? decision.reason.rawValue : "\(decision.reason.rawValue); \(boot.reason)")
+        reason: decision.reason.rawValue, bootReason: boot.reason)
     }
     return Response(
       bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
@@ -302,6 +302,6 @@ package final class Responder: Sendable {
     let bootReason = sent == .offer || sent == .acknowledge ? boot?.reason : nil
     return Exchange(
       received: received.name, sent: sent?.name, client: client, address: address, bootFile: bootFile,
-      reason: bootReason.map { $0.isEmpty ? reason.rawValue : "\(reason.rawValue); \($0)" } ?? reason.rawValue)
+      reason: reason.rawValue, bootReason: bootReason ?? "")
   }
 }
