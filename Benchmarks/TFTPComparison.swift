@@ -94,14 +94,14 @@ struct TFTPComparison {
       try await Self.waitUntilListening(server, process)
       let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
       let file = root + "/\(load.clients)"
-      let before = Self.processorSeconds(process.pid)
+      let before = ProcessFigures.processorSeconds(process.pid)
       let answer = try await client.command(
         program, "tftp-client", "\(Self.address)", file, "\(load.clients)", "\(load.window)"
       ).run(timeout: .seconds(120)).check()
       let result = try JSONDecoder().decode(TFTPClient.Result.self, from: Data(answer.output.utf8))
       let figures = Figures(
-        result: result, processor: Self.processorSeconds(process.pid) - before,
-        resident: Self.residentBytes(process.pid))
+        result: result, processor: ProcessFigures.processorSeconds(process.pid) - before,
+        resident: ProcessFigures.residentBytes(process.pid))
       await process.stop()
       return figures
     } catch {
@@ -115,22 +115,6 @@ struct TFTPComparison {
     while try await server.command("ss", "-Hlun", "sport = :69").run().check().output.isEmpty {
       guard process.isRunning, ContinuousClock.now < end else { throw LabError("the server does not listen") }
     }
-  }
-
-  /// Of the process and of those of its children that have ended.
-  private static func processorSeconds(_ pid: Int32) -> Double {
-    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-      let behindName = text.lastIndex(of: ")")
-    else { return .nan }
-    // proc(5): fields 14 to 17, and the third is the first behind the name.
-    let fields = text[behindName...].dropFirst(2).split(separator: " ").dropFirst(11).prefix(4)
-    return fields.reduce(0) { $0 + (Double($1) ?? 0) } / Double(sysconf(Int32(_SC_CLK_TCK)))
-  }
-
-  private static func residentBytes(_ pid: Int32) -> Double {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-    return (line?.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? .nan) * 1024
   }
 
   private static func rows(_ load: Load, _ figures: [TFTPServerKind: [Figures]]) -> [Row] {
