@@ -45,11 +45,11 @@ struct Bench {
     case "dhcp-floor" where words.count == 3:
       guard let address = IPv4Address(words[2]) else { throw LabError("dhcp-floor INTERFACE ADDRESS") }
       try answerAsFloor(interface: words[1], address: address)
-    case "dhcp-load" where words.count == 4:
-      guard let rate = Double(words[2]), rate > 0, let clients = Int(words[3]) else {
-        throw LabError("dhcp-load INTERFACE RATE CLIENTS")
-      }
-      var load = try DHCPLoad(interface: words[1], rate: rate, clients: clients)
+    case "dhcp-load" where words.count == 5:
+      guard let rate = Double(words[2]), rate > 0, let clients = Int(words[3]), let machines = Int(words[4]),
+        machines > 0
+      else { throw LabError("dhcp-load INTERFACE RATE CLIENTS MACHINES") }
+      var load = try DHCPLoad(interface: words[1], rate: rate, clients: clients, machines: machines)
       say(String(decoding: try JSONEncoder().encode(try load.run()), as: UTF8.self))
     case "tftp-server" where words.count == 2: try await MeasuredServer(directory: words[1]).run()
     case "tftp-client" where words.count == 5:
@@ -58,6 +58,12 @@ struct Bench {
       }
       var client = try TFTPClient(address: address, path: words[2], clients: clients, window: window)
       say(String(decoding: try JSONEncoder().encode(try client.run()), as: UTF8.self))
+    case "tftp-flood" where words.count == 4:
+      guard let address = IPv4Address(words[1]), let count = Int(words[3]), count >= 2 else {
+        throw LabError("tftp-flood ADDRESS FILE COUNT")
+      }
+      let result = try TFTPFlood(address: address, path: words[2], count: count).run()
+      say(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     default: return false
     }
     return true

@@ -35,6 +35,8 @@ struct DHCPLoad {
   private static let frameBytes = 2048
 
   private let descriptor: CInt
+  /// Machines that the clients are, by turns: more than the pool has addresses for could not be served.
+  private let machines: Int
   private let rate: Double
   private var clients: [Client]
   private var discover: [UInt8]
@@ -44,12 +46,14 @@ struct DHCPLoad {
 
   /// - Parameters:
   ///   - rate: Clients that begin in each second.
-  init(interface: String, rate: Double, clients: Int) throws {
+  ///   - machines: How many of them are different ones.
+  init(interface: String, rate: Double, clients: Int, machines: Int) throws {
     descriptor = clinux_bench_frames(interface, 16 << 20)
     guard descriptor >= 0 else {
       throw LabError("no frames on \(interface): \(String(cString: strerror(-descriptor)))")
     }
     self.rate = rate
+    self.machines = machines
     self.clients = Array(repeating: Client(), count: clients)
     discover = Self.frame([53, 1, 1, 55, 4, 1, 3, 6, 15, 255])
     request = Self.frame([53, 1, 3, 50, 4, 0, 0, 0, 0, 54, 4, 0, 0, 0, 0, 55, 4, 1, 3, 6, 15, 255])
@@ -72,7 +76,7 @@ struct DHCPLoad {
 
   private func send(_ frame: inout [UInt8], for index: Int) {
     // Other cards than those that perfdhcp pretends to have.
-    let card = 6 << 40 + UInt64(index)
+    let card = 6 << 40 + UInt64(index % machines)
     for place in 0..<6 {
       let byte = UInt8(truncatingIfNeeded: card >> UInt64(40 - 8 * place))
       frame[6 + place] = byte

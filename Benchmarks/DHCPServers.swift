@@ -53,9 +53,19 @@ enum DHCPServerKind: String, CaseIterable, Sendable {
     }
   }
 
-  /// Starts it and waits until it listens.
+  /// Starts it and waits until it answers.
   func start(_ directory: String, _ namespace: NetworkNamespace) async throws -> RunningProcess {
     let process = try RunningProcess(try command(directory, namespace))
+    if self == .ours {
+      // It listens before it answers: first it looks for other servers.
+      do {
+        try await process.log.line(containing: "The appliance is ready", within: .seconds(60))
+      } catch {
+        await process.stop()
+        throw error
+      }
+      return process
+    }
     let end = ContinuousClock.now + .seconds(60)
     while try await namespace.command("ss", "-Hlun", "sport = :67").run().check().output.isEmpty {
       guard process.isRunning, ContinuousClock.now < end else {

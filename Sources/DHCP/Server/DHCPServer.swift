@@ -1,6 +1,7 @@
 import DHCPWire
 import Glibc
 package import Logging
+import NIOCore
 import NIOPosix
 import NetworkTypes
 import ServiceLifecycle
@@ -24,6 +25,8 @@ package final class DHCPServer: Service {
 
   /// Memory for broadcasts that wait to be read: those of some eight thousand machines switched on at once.
   private static let captureBuffer: Int32 = 16 << 20
+  /// How often other servers are asked for.
+  private static let searchPause = Duration.seconds(300)
 
   /// - Parameters:
   ///   - observer: Told of every exchange; without one, none is put into words.
@@ -46,13 +49,11 @@ package final class DHCPServer: Service {
   /// - Throws: ``DHCPServerError`` where it cannot start; what the lease store throws when it is read.
   package func run() async throws {
     switch configuration.mode {
-    case .authoritative:
+    case .authoritative, .proxy:
       try await serve()
     case .off:
       whenReady()
       try? await gracefulShutdown()
-    case .proxy:
-      throw DHCPServerError.unsupportedMode(configuration.mode.rawValue)
     }
   }
 
@@ -61,48 +62,98 @@ package final class DHCPServer: Service {
     let card = try Interface.hardwareAddress(of: interface)
     let capture = try CaptureHandle(
       interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: Self.captureBuffer)
-    let responder = Responder(
-      configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
-    let intake = Intake(
-      configuration, responder: responder, commits: commits, counters: counters, complaints: complaints,
-      observer: observer, logger: logger)
+    let frames = try FrameSender(interface: interface)
     let socket = try ServerSocket.open(interface: interface)
-    let sender: () throws -> ReplySender = { [self] in
-      try ReplySender(
-        configuration, card: card, duplicating: socket, counters: counters, observer: observer, logger: logger)
-    }
+    let responder: Responder
     let senders: (atOnce: ReplySender, committed: ReplySender)
+    let others: [OtherServer]
     do {
+      let sender: () throws -> ReplySender = { [self] in
+        try ReplySender(
+          configuration, card: card, duplicating: socket, counters: counters, observer: observer, logger: logger)
+      }
       senders = (try sender(), try sender())
+      responder = Responder(
+        configuration, policy: policy, leases: configuration.givesAddresses ? try await store.leases() : [],
+        isObserved: observer != nil)
+      others = try await otherServers()
     } catch {
       close(socket)
       throw error
     }
+    let intake = Intake(
+      configuration, responder: responder, commits: commits, counters: counters, complaints: complaints,
+      observer: observer, logger: logger)
+    for server in others { intake.report(server) }
+    let prober = ConflictProber(
+      configuration, responder: responder, frames: frames, card: card, commits: commits, counters: counters,
+      complaints: complaints, observer: observer, logger: logger)
     let reader = try PacketReader(
       capture: capture, socket: socket, interface: interface, intake: intake, sender: senders.atOnce)
+    if configuration.givesAddresses, configuration.searchMilliseconds > 0 {
+      // The answers come in with all else: on a switch, what other servers say to a client goes to that client alone.
+      reader.repeat(every: Self.searchPause) {
+        let card = try Interface.hardwareAddress(of: interface)
+        _ = frames.send(ServerSearch.question(from: card))
+      }
+    }
+    let bootServer = try await PXEPort.open(
+      configuration, responder: responder, counters: counters, observer: observer, logger: logger)
+    let stop: @Sendable () -> Void = {
+      reader.stop()
+      bootServer.close(promise: nil)
+    }
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(reader, senders.committed)
+        try await work(reader, senders.committed, prober, bootServer)
       } onGracefulShutdown: {
-        reader.stop()
+        stop()
       }
     } onCancel: {
-      reader.stop()
+      stop()
     }
   }
 
-  private func work(_ reader: PacketReader, _ sender: ReplySender) async throws {
-    let threads = NIOThreadPool(numberOfThreads: 1)
+  /// Looks before anybody is answered. Who asks meanwhile waits in the buffers of capture and socket, and is answered
+  /// when this is over. Beside another server there is nothing to look for.
+  private func otherServers() async throws -> [OtherServer] {
+    let milliseconds = configuration.searchMilliseconds
+    guard milliseconds > 0, configuration.givesAddresses else { return [] }
+    let (interface, own) = (configuration.interface, configuration.serverAddress)
+    let found = try await NIOThreadPool.singleton.runIfActive {
+      try ServerSearch.servers(on: interface, own: own, milliseconds: milliseconds, isFirstEnough: true)
+    }
+    if found.isEmpty {
+      logger.info("no other DHCP server answers on this network", metadata: ["interface": "\(interface)"])
+    }
+    return found
+  }
+
+  private func work(
+    _ reader: PacketReader, _ sender: ReplySender, _ prober: ConflictProber, _ bootServer: any Channel
+  ) async throws {
+    let threads = NIOThreadPool(numberOfThreads: 2)
     threads.start()
     logger.info(
       "DHCP answers",
-      metadata: ["interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)"])
+      metadata: [
+        "interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)",
+        "mode": "\(configuration.mode.rawValue)",
+      ])
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.commits.run { await self.commit($0, sender) } }
+      group.addTask { try await bootServer.closeFuture.get() }
       group.addTask {
-        defer { self.commits.finish() }
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
+        defer {
+          reader.stop()
+          bootServer.close(promise: nil)
+          self.commits.finish()
+        }
         try await threads.runIfActive { try reader.run() }
+      }
+      if configuration.givesAddresses, configuration.probesConflicts {
+        group.addTask { try await threads.runIfActive { prober.run(until: { reader.isStopping }) } }
       }
       whenReady()
       try await group.waitForAll()
@@ -126,11 +177,13 @@ package final class DHCPServer: Service {
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
-  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients.
+  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients, unless
+  /// addresses are theirs to give.
   private static func filter(for configuration: DHCPServerConfiguration, card: MACAddress) -> String {
     let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
     let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
     let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+    if !configuration.givesAddresses { return requests }
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
   }

@@ -22,7 +22,15 @@ final class PacketReader: Sendable {
   private let interface: String
   private let intake: Intake
   private let sender: ReplySender
-  private let isStopping = Atomic(false)
+  private let isEnding = Atomic(false)
+  private let repeated = Mutex<Repeated?>(nil)
+
+  /// Something to do now and then.
+  private struct Repeated {
+    var pause: Duration
+    var next: ContinuousClock.Instant
+    var body: @Sendable () throws -> Void
+  }
 
   /// How long the thread waits before it looks whether it is to end, in milliseconds.
   private static let pollMilliseconds: Int32 = 200
@@ -45,17 +53,34 @@ final class PacketReader: Sendable {
     self.sender = sender
   }
 
+  /// Has the reading thread do something now and then.
+  func `repeat`(every pause: Duration, _ body: @escaping @Sendable () throws -> Void) {
+    repeated.withLock { $0 = Repeated(pause: pause, next: .now + pause, body: body) }
+  }
+
+  private func repeatWhereDue() throws {
+    let body: (@Sendable () throws -> Void)? = repeated.withLock { repeated in
+      guard let one = repeated, one.next <= .now else { return nil }
+      repeated?.next = .now + one.pause
+      return one.body
+    }
+    try body?()
+  }
+
   /// Ends ``run()`` soon.
   func stop() {
-    isStopping.store(true, ordering: .relaxed)
+    isEnding.store(true, ordering: .relaxed)
   }
+
+  var isStopping: Bool { isEnding.load(ordering: .relaxed) }
 
   /// Reads until ``stop()``. Takes a thread of its own.
   /// - Throws: ``DHCPServerError`` where the interface is gone.
   func run() throws {
     try sources.withLock { sources in
       var replies: [Response] = []
-      while !isStopping.load(ordering: .relaxed) {
+      while !isStopping {
+        try repeatWhereDue()
         var descriptors = [
           pollfd(fd: sources.capture.descriptor, events: Int16(POLLIN), revents: 0),
           pollfd(fd: sources.socket, events: Int16(POLLIN), revents: 0),

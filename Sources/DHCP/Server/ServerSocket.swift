@@ -3,14 +3,15 @@ import DHCPWire
 import Glibc
 import NetworkTypes
 
-/// A UDP socket of one interface.
+/// The UDP sockets of one interface.
 enum ServerSocket {
   /// Bytes that may wait while the server waits for its turn on the processor: the kernel counts more than
   /// 1 KiB for a message, and twice what is asked for, so that ten thousand clients that are switched on
   /// at once find room, and what waits longest still gets its answer within a second.
   private static let receiveBuffer: CInt = 8 << 20
 
-  /// Opens the socket: bound to the interface and to every address on it, non-blocking.
+  /// Opens a socket: bound to the interface and to every address on it, non-blocking.
+  /// - Parameter port: 67, or 4011 for boot servers.
   /// - Returns: The descriptor, the caller's to close.
   static func open(interface: String, port: UInt16 = DHCPPort.server) throws(DHCPServerError) -> CInt {
     var step = clinux_dhcp_step_open
@@ -30,6 +31,30 @@ enum ServerSocket {
     case ENODEV: .noSuchInterface(interface)
     case EACCES, EPERM: .noPermission(what: what, interface: interface)
     default: .failed(what: what, interface: interface, why: String(cString: strerror(error)))
+    }
+  }
+}
+
+/// Sends datagrams one by one, from the server's own address, whatever other addresses the interface has:
+/// clients and relay agents drop replies from an address they do not know.
+final class DatagramSender: Sendable {
+  private let descriptor: CInt
+  private let source: IPv4Address
+
+  /// - Parameter descriptor: A bound socket; a duplicate of it is kept.
+  init(duplicating descriptor: CInt, source: IPv4Address) {
+    self.descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+    self.source = source
+  }
+
+  deinit {
+    if descriptor >= 0 { close(descriptor) }
+  }
+
+  /// - Returns: Whether the kernel took it; a full queue drops it, and the client asks again.
+  func send(_ bytes: Span<UInt8>, to destination: IPv4Address, port: UInt16) -> Bool {
+    bytes.withUnsafeBufferPointer {
+      clinux_dhcp_send(descriptor, $0.baseAddress, $0.count, source.rawValue, destination.rawValue, port) == 0
     }
   }
 }
