@@ -152,7 +152,7 @@ let package = Package(
     .executableTarget(
       name: "perseid-demo", dependencies: ["Lab"], path: "Tests/Demo", swiftSettings: settings),
     .executableTarget(
-      name: "perseid-bench", dependencies: ["Lab", "TFTP", "NetworkTypes", "CLinux", lifecycle, logging],
+      name: "perseid-bench", dependencies: ["Lab", "DHCPWire", "TFTP", "NetworkTypes", "CLinux", lifecycle, logging],
       path: "Benchmarks", swiftSettings: settings),
   ]
 )

@@ -46,8 +46,10 @@ package enum BootPolicy {
       return BootAnswer(bootFile: nil, hostName: name, reason: "\(node.name) boots from its own disk (boot: local)")
     }
     let who = name ?? "a machine that is no node yet"
-    let what =
+    // Made only where it is said.
+    var what: String {
       generation.map { "capsule \(vnfs), generation \($0.number)" } ?? "capsule \(vnfs) is not there: it will wait"
+    }
     func answer(_ file: String?, _ reason: String) -> BootAnswer {
       BootAnswer(
         bootFile: file, hostName: name, reason: reason, delivery: machine.strategy?.delivery,
