@@ -14,6 +14,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+// After net/if.h, which it then does not define anew.
+#include <linux/icmp.h>
 
 int clinux_dhcp_hardware_address(const char *interface, uint8_t address[6]) {
   struct ifreq request;
@@ -126,4 +128,46 @@ int clinux_dhcp_link_local_address(const char *interface, uint8_t address[16]) {
   }
   freeifaddrs(all);
   return result;
+}
+
+int clinux_dhcp_open_echo(uint32_t source) {
+  int descriptor = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP);
+  if (descriptor < 0) return -1;
+  struct icmp_filter filter = {.data = ~(1U << ICMP_ECHOREPLY)};
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(source)}};
+  if (setsockopt(descriptor, SOL_RAW, ICMP_FILTER, &filter, sizeof filter) == 0 &&
+      bind(descriptor, (struct sockaddr *)&address, sizeof address) == 0)
+    return descriptor;
+  int error = errno;
+  close(descriptor);
+  errno = error;
+  return -1;
+}
+
+int clinux_dhcp_send_echo(int socket, uint32_t destination, uint16_t identifier, uint16_t sequence) {
+  struct icmphdr message = {
+      .type = ICMP_ECHO, .un = {.echo = {.id = htons(identifier), .sequence = htons(sequence)}}};
+  // RFC 1071, over the eight bytes that there are: type and code, identifier, sequence.
+  uint32_t sum = (ICMP_ECHO << 8) + identifier + sequence;
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  message.checksum = htons((uint16_t)~sum);
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(destination)}};
+  return sendto(socket, &message, sizeof message, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof to) < 0 ? -1 : 0;
+}
+
+uint32_t clinux_dhcp_receive_echo(int socket, uint16_t identifier) {
+  unsigned char packet[128];
+  struct sockaddr_in from;
+  for (;;) {
+    socklen_t length = sizeof from;
+    ssize_t count = recvfrom(socket, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&from, &length);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return 0;
+    size_t header = (size_t)(packet[0] & 0xf) * 4;
+    struct icmphdr message;
+    if (header < 20 || (size_t)count < header + sizeof message) continue;
+    memcpy(&message, packet + header, sizeof message);
+    if (message.type == ICMP_ECHOREPLY && ntohs(message.un.echo.id) == identifier) return ntohl(from.sin_addr.s_addr);
+  }
 }

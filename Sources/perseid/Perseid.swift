@@ -1,4 +1,5 @@
 import ArgumentParser
+import Capsule
 import Glibc
 import Provisioner
 
@@ -11,6 +12,7 @@ struct Perseid: AsyncParsableCommand {
       Verbs speak to the running appliance; where none runs, they do the same work themselves.
       `--config FILE` stands anywhere; without it, $PERSEID_CONFIG, then /etc/perseid/perseid.yaml is read.
       """,
+    version: "perseid \(Appliance.version)",
     subcommands: [
       Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, Watch.self, Info.self, Doctor.self,
     ])
@@ -73,6 +75,15 @@ enum Main {
       return 1
     }
     printError("perseid: \(error)")
-    return 1
+    return isWrongUsage(error) ? 2 : 1
+  }
+
+  /// A key, a value or a name that there can be none of was misspelt, whoever noticed it.
+  private static func isWrongUsage(_ error: any Error) -> Bool {
+    switch error {
+    case let error as ApplianceError: error.code == .invalid
+    case let error as CapsuleError: error.code == .badName
+    default: false
+    }
   }
 }

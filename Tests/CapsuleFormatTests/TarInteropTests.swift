@@ -1,5 +1,6 @@
 import CapsuleFormat
 import Foundation
+import TestSupport
 import Testing
 
 /// GNU tar and bsdtar write what we read, and read what we write.

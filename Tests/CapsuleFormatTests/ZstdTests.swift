@@ -1,4 +1,5 @@
 import CapsuleFormat
+import TestSupport
 import Testing
 
 @Suite struct ZstdTests {

@@ -2,6 +2,7 @@ import Capsule
 import CapsuleFormat
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 extension CapsuleBuilderTests {

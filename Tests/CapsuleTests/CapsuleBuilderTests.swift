@@ -1,6 +1,7 @@
 import Capsule
 import CapsuleFormat
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct CapsuleBuilderTests {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A root file system tree as small as one can be and still have a kernel with modules.
 struct SyntheticTree {

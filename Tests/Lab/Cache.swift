@@ -10,9 +10,18 @@ package enum Cache {
   /// The root file system of a small Debian as a tar archive, made by Tests/Lab/debian-tree beforehand:
   /// inside the private namespaces no mirror can be reached.
   package static func debianTree(_ suite: String) throws -> String {
-    let path = "\(directory)/\(suite).tar"
+    try tree(suite, madeWith: "debian-tree \(suite) \(directory)/\(suite).tar")
+  }
+
+  /// A small root file system with another init than systemd, made by Tests/Lab/init-tree.
+  package static func initTree(_ name: String) throws -> String {
+    try tree(name, madeWith: "init-tree \(name) \(directory)/\(name).tar \(directory)/bookworm.tar")
+  }
+
+  private static func tree(_ name: String, madeWith command: String) throws -> String {
+    let path = "\(directory)/\(name).tar"
     guard FileManager.default.fileExists(atPath: path) else {
-      throw LabError("\(path) is missing: make it with `Tests/Lab/debian-tree \(suite) \(path)`")
+      throw LabError("\(path) is missing: make it with `Tests/Lab/\(command)`")
     }
     return path
   }

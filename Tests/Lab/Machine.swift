@@ -8,6 +8,8 @@ package final class Machine: Sendable {
   package enum Firmware: String, Sendable, CaseIterable {
     /// SeaBIOS with iPXE in the card's ROM.
     case bios
+    /// SeaBIOS with a PXE stack that does not call itself iPXE: the loader that DHCP names is run over it (UNDI).
+    case biosUNDI = "bios-undi"
     /// OVMF, booting by PXE with its own network stack.
     case uefi
     /// OVMF, booting by HTTP with its own network stack.
@@ -70,7 +72,14 @@ package final class Machine: Sendable {
       "-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no",
     ]
     var card = "virtio-net-pci,netdev=net0,mac=\(configuration.mac),bootindex=1"
-    if configuration.firmware != .bios {
+    switch configuration.firmware {
+    case .bios: break
+    case .biosUNDI:
+      card += ",romfile="
+      let script = "\(directory)/\(configuration.name).ipxe"
+      try Self.pxeStack.write(toFile: script, atomically: true, encoding: .utf8)
+      arguments += ["-kernel", "/usr/lib/ipxe/ipxe.lkrn", "-initrd", script]
+    case .uefi, .uefiHTTP, .uefiSecureBoot:
       // Without the ROM's iPXE it is the firmware's own network stack that boots.
       card += ",romfile="
       let variables = "\(directory)/\(configuration.name)-variables.fd"
@@ -95,6 +104,19 @@ package final class Machine: Sendable {
     process = try RunningProcess(
       Command(arguments, namespace: namespace), logFile: "\(directory)/\(configuration.name)-console.log")
   }
+
+  /// Makes an iPXE a card's boot ROM that is no iPXE: it names another user class, and runs what it is told to. No
+  /// machine here has such a ROM of its own, and what an iPXE runs sees its PXE stack as it would see any.
+  private static let pxeStack = """
+    #!ipxe
+    set user-class firmware
+    :again
+    dhcp net0 || goto again
+    # The loader is given these settings: it is to name itself.
+    clear user-class
+    chain tftp://${net0/next-server}/${net0/filename} || goto again
+
+    """
 
   /// What every kernel here is told. QEMU 7.2 sometimes leaves wrong flags behind cmpxchg16b, with which Linux
   /// allocates memory where it can: it then panics in kmalloc. (The processor must keep the instruction: Swift's own

@@ -4,7 +4,7 @@ import Testing
 @testable import Provisioner
 
 /// The command itself, as people and scripts run it, where no appliance runs.
-@Suite("The command", .timeLimit(.minutes(2)))
+@Suite("The command", .timeLimit(.minutes(5)))
 struct AdminCommandTests {
   @Test("takes --config in front of the noun and behind the verb, and $PERSEID_CONFIG where neither is there")
   func configuration() async throws {
@@ -22,18 +22,43 @@ struct AdminCommandTests {
 
   private static let refused: [([String], Int32)] = [
     (["node", "frob"], 2), (["node", "set", "vnfs"], 2), (["nothing"], 2), (["node", "list", "--frob"], 2),
-    (["node", "show", "n0042"], 1), (["group", "show", "none"], 1), (["vnfs", "show", "none"], 1),
-    (["node", "add", "no-mac"], 1), (["vnfs", "import", "/nowhere"], 1), (["serve"], 1),
+    (["node", "show"], 2), (["node", "add", "no-mac"], 2),
+    (["node", "add", "52:54:00:00:00:02", "a b"], 2),
+    (["node", "set", "colour", "blue", "n0000"], 2), (["node", "set", "enabled", "perhaps", "n0000"], 2),
+    (["node", "set", "address", "10.0.0", "n0000"], 2),
+    (["node", "list", "n[3-1]"], 2), (["node", "delete", "n[3-1]", "--yes"], 2),
+    (["group", "set", "colour", "blue", "gpu"], 2), (["group", "set", "boot", "floppy", "gpu"], 2),
+    (["group", "set", "boot", "ipxe", "a b"], 2), (["vnfs", "import", "/", "--name", "a b"], 2),
+    (["node", "show", "n0042"], 1), (["node", "status", "n0042"], 1), (["node", "timeline", "n0042"], 1),
+    (["node", "why", "n0042"], 1), (["node", "delete", "n0042", "--yes"], 1), (["node", "delete", "n0000"], 1),
+    (["node", "set", "vnfs", "none", "n0000"], 1), (["node", "set", "name", "b", "n0042"], 1),
+    (["node", "add", "52:54:00:00:00:01"], 1),
+    (["group", "show", "none"], 1), (["group", "nodelist", "none"], 1), (["group", "status", "none"], 1),
+    (["group", "delete", "none", "--yes"], 1), (["group", "set", "vnfs", "none", "gpu"], 1),
+    (["vnfs", "show", "none"], 1), (["vnfs", "delete", "none", "--yes"], 1),
+    (["vnfs", "import", "/nowhere"], 1), (["watch"], 1), (["serve"], 1),
   ]
 
   @Test("exits with 2 for wrong usage, with 1 where the appliance says no, and says why in a line", arguments: refused)
   func exitCodes(arguments: [String], status: Int32) async throws {
     let site = try Site()
+    #expect(try await site.run("--config", site.file, "node", "add", "52:54:00:00:00:01", "n0000").status == 0)
     let outcome = try await site.run(arguments + (arguments == ["nothing"] ? [] : ["--config", site.file]))
     #expect(outcome.status == status, "\(outcome)")
     #expect(outcome.output.isEmpty)
     #expect(!outcome.errors.isEmpty)
     if status == 1 { #expect(outcome.errors.split(separator: "\n").count == 1, "\(outcome.errors)") }
+  }
+
+  @Test("says its version and how it is used on standard output, and ends with 0")
+  func version() async throws {
+    let site = try Site()
+    let version = try await site.run("--version")
+    #expect(version.status == 0 && version.output == "perseid \(Appliance.version)\n", "\(version)")
+    for arguments in [["help"], ["--help"], ["help", "node", "add"], ["node", "add", "--help"]] {
+      let help = try await site.run(arguments)
+      #expect(help.status == 0 && help.output.contains("USAGE: perseid"), "\(help)")
+    }
   }
 
   @Test("shows JSON and nothing else with --json: an array, or an object")

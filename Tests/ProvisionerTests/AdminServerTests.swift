@@ -6,7 +6,7 @@ import Testing
 
 @testable import Provisioner
 
-@Suite("The admin API", .timeLimit(.minutes(1)))
+@Suite("The admin API", .timeLimit(.minutes(5)))
 struct AdminServerTests {
   @Test("adds, lists, sets and deletes nodes over the control socket")
   func nodes() async throws {

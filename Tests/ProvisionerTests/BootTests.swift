@@ -119,7 +119,7 @@ struct BootLedgerTests {
     try await appliance.close()
   }
 
-  @Test("How far a transfer has come is shown to those who watch, and not kept", .timeLimit(.minutes(1)))
+  @Test("How far a transfer has come is shown to those who watch, and not kept", .timeLimit(.minutes(5)))
   func progress() async throws {
     let appliance = try await prepared()
     appliance.observer.observed(exchange("DISCOVER", .pxeFirmware))

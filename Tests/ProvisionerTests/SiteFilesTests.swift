@@ -62,7 +62,7 @@ struct SiteFilesTests {
     }
   }
 
-  @Test("Only regular files are served, and none is waited for", .timeLimit(.minutes(1)))
+  @Test("Only regular files are served, and none is waited for", .timeLimit(.minutes(5)))
   func regular() async throws {
     #expect(mkfifo(directory + "/fifo", 0o644) == 0)
     for name in ["fifo", "sub"] { #expect(await size(name) == nil, "\(name)") }
@@ -88,7 +88,7 @@ struct SiteFilesTests {
     }
   }
 
-  @Test("Renaming while files are opened never lets one from outside through", .timeLimit(.minutes(1)))
+  @Test("Renaming while files are opened never lets one from outside through", .timeLimit(.minutes(5)))
   func races() async throws {
     // `swap` is a directory with a file of 6 bytes, and a link to the directory above with one of 7, in turn.
     try FileManager.default.createDirectory(atPath: directory + "/swap", withIntermediateDirectories: true)

@@ -2,6 +2,7 @@ import CapsuleFormat
 import Glibc
 import Stage1
 import StateClient
+import TestSupport
 import Testing
 
 @Suite("The frame pipeline")

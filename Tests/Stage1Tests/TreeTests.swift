@@ -10,7 +10,8 @@ final class Workplace {
 
   init() throws { try SmallFile.makeDirectories(path) }
 
-  deinit { _ = try? shell("chattr -R -i . 2>/dev/null; chmod -R u+rwx . 2>/dev/null; cd /; rm -rf \(path)") }
+  // Neither holds for every kind of file.
+  deinit { _ = try? shell("chattr -R -i . || true; chmod -R u+rwx . || true; cd /; rm -rf \(path)") }
 
   /// Runs shell commands here, which must succeed.
   @discardableResult
@@ -142,24 +143,32 @@ struct TreeTests {
 
 @Suite("Preparing a root for its own init")
 struct InstallTests {
-  @Test("finds the init by what the root has, links followed inside it")
+  @Test("finds the init by the program that becomes it and by what the root has, links followed inside it")
   func findsInit() throws {
     let place = try Workplace()
     try place.shell(
       """
-      mkdir -p s/usr/lib/systemd s/etc o/sbin i/etc i/sbin i/bin v/etc r/etc n
-      ln -s usr/lib s/lib; : > s/usr/lib/systemd/systemd
-      : > o/sbin/openrc-run; : > i/etc/inittab; : > i/bin/busybox; ln -s /bin/busybox i/sbin/init
-      : > v/etc/inittab; printf '#!/bin/sh\\nexit 0\\n' > r/etc/rc.local
+      mkdir -p s/usr/lib/systemd s/sbin o/sbin i/etc i/sbin i/bin b/sbin b/bin v/etc v/sbin v/usr/lib/systemd \
+        u/etc/runit/runsvdir/default u/lib/runit u/sbin r/etc c/etc/init.d n
+      ln -s usr/lib s/lib; : > s/usr/lib/systemd/systemd; ln -s /lib/systemd/systemd s/sbin/init
+      : > o/sbin/openrc-run; : > o/sbin/init
+      for busybox in i b; do : > $busybox/bin/busybox; ln -s /bin/busybox $busybox/sbin/init; done; : > i/etc/inittab
+      : > v/etc/inittab; : > v/sbin/init; : > v/usr/lib/systemd/systemd
+      : > u/lib/runit/runit-init; ln -s /lib/runit/runit-init u/sbin/init
+      : > r/etc/rc.local; : > c/etc/init.d/rcS
       """)
-    func found(_ name: String) -> NodeClientInstall.InitSystem {
-      NodeClientInstall.initSystem(of: RootedPath("\(place.path)/\(name)"))
+    func found(_ name: String, _ program: String = "/sbin/init") -> NodeClientInstall.InitSystem {
+      NodeClientInstall.initSystem(of: RootedPath("\(place.path)/\(name)"), program: program)
     }
     #expect(found("s") == .systemd)
     #expect(found("o") == .openRC)
+    #expect(found("u") == .runit(services: "/etc/runit/runsvdir/default"))
     #expect(found("i") == .inittab("::respawn:/usr/lib/perseid/perseid-node run\n"))
-    #expect(found("v") == .inittab("pn:2345:respawn:/usr/lib/perseid/perseid-node run\n"))
-    #expect(found("r") == .rcLocal)
+    #expect(found("b") == .script("/etc/init.d/rcS"))
+    #expect(found("v") == .inittab("prsd:2345:respawn:/usr/lib/perseid/perseid-node run\n"))
+    #expect(found("v", "/usr/lib/systemd/systemd") == .systemd)
+    #expect(found("r") == .script("/etc/rc.local"))
+    #expect(found("c") == .script("/etc/init.d/rcS"))
     #expect(found("n") == .none)
   }
 
@@ -168,11 +177,12 @@ struct InstallTests {
     let place = try Workplace()
     try place.shell(
       """
-      mkdir -p s/usr/lib/systemd r/etc i/etc; ln -s usr/lib s/lib; : > s/usr/lib/systemd/systemd
-      printf '#!/bin/sh\\necho hi\\nexit 0\\n' > r/etc/rc.local
+      mkdir -p s/usr/lib/systemd r/etc i/etc u/etc/runit/runsvdir/default u/sbin o/sbin
+      ln -s usr/lib s/lib; : > s/usr/lib/systemd/systemd; : > u/sbin/runit; ln -s runit u/sbin/init; : > o/sbin/openrc-run
+      printf '#!/bin/sh\\nif false; then\\nexit 0\\nfi\\necho hi\\nexit 0\\n# The end.\\n' > r/etc/rc.local
       printf '::sysinit:/x' > i/etc/inittab; echo program > init
       """)
-    for name in ["s", "r", "i"] {
+    for name in ["s", "r", "i", "u", "o"] {
       for _ in 0..<2 {
         try NodeClientInstall.install(
           into: RootedPath("\(place.path)/\(name)"), program: "\(place.path)/init", runtime: "\(place.path)/units",
@@ -183,10 +193,14 @@ struct InstallTests {
     #expect(try place.shell("cat \(client); stat -c %a \(client)") == "program\n755\n")
     #expect(try place.shell("cat units/multi-user.target.wants/perseid-node.service") == NodeClientInstall.unit)
     #expect(try place.shell("find s -newer init -name '*.service'") == "")
+    // Before its last command: behind `exit 0` nothing would be run, and one inside a condition is no end.
     #expect(
-      try place.shell("cat r/etc/rc.local") == "#!/bin/sh\necho hi\n" + NodeClientInstall.plain + "exit 0\n")
+      try place.shell("cat r/etc/rc.local")
+        == "#!/bin/sh\nif false; then\nexit 0\nfi\necho hi\n" + NodeClientInstall.plain + "exit 0\n# The end.\n")
     #expect(
-      try place.shell("cat i/etc/inittab") == "::sysinit:/x\npn:2345:respawn:/usr/lib/perseid/perseid-node run\n")
+      try place.shell("cat i/etc/inittab") == "::sysinit:/x\nprsd:2345:respawn:/usr/lib/perseid/perseid-node run\n")
+    #expect(try place.shell("cat u/etc/runit/runsvdir/default/perseid-node/run") == NodeClientInstall.runit)
+    #expect(try place.shell("cat o/etc/runlevels/default/../../init.d/perseid-node") == NodeClientInstall.openRC)
   }
 
   @Test("follows links inside the root alone")

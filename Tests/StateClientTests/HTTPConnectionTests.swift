@@ -1,6 +1,7 @@
 import Glibc
 import NetworkTypes
 import StateClient
+import TestSupport
 import Testing
 
 @Suite("The HTTP client")

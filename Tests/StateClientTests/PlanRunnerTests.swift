@@ -2,28 +2,27 @@ import CapsuleFormat
 import Glibc
 import StateClient
 import StateProtocol
+import TestSupport
 import Testing
 
 @Suite("The plan runner")
 struct PlanRunnerTests {
   /// Stage 1 and the running node are both like this, with a root of their own.
   final class Host: PlanHost {
-    let destination: String
-    let workDirectory: String
+    let base = "/tmp/perseid-plan-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+    var destination: String { base + "/root" }
+    var workDirectory: String { base + "/work" }
     let retrySeconds = 0.01
     var events: [StepEvent] = []
     var lines: [String] = []
     var rootsFilled = 0
 
     init() {
-      let base = "/tmp/perseid-plan-\(getpid())-\(UInt64.random(in: 0 ... .max))"
-      destination = base + "/root"
-      workDirectory = base + "/work"
       try? SmallFile.makeDirectories(destination)
     }
 
     deinit {
-      _ = try? ScriptRunner().run("/bin/rm", arguments: ["-rf", workDirectory, destination], environment: [:])
+      _ = try? ScriptRunner().run("/bin/rm", arguments: ["-rf", base], environment: [:])
     }
 
     func say(_ line: String) { lines.append(line) }

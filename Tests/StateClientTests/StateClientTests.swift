@@ -3,6 +3,7 @@ import Glibc
 import NetworkTypes
 import StateClient
 import StateProtocol
+import TestSupport
 import Testing
 
 @Suite("The state client")

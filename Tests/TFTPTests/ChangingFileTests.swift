@@ -6,7 +6,7 @@ import Testing
 @testable import TFTP
 
 /// Files that their owner renames, rewrites and cuts short while they are sent.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct ChangingFileTests {
   /// One directory of files that may change.
   private final class Directory: ContentSource {

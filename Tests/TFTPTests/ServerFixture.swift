@@ -39,7 +39,7 @@ final class EventLog: TransferObserver {
 
   /// The first event of this kind, awaited for `seconds` at most.
   func first(
-    within seconds: Int = 20, where matches: @escaping @Sendable (TransferEvent) -> Bool
+    within seconds: Int = 60, where matches: @escaping @Sendable (TransferEvent) -> Bool
   ) async -> TransferEvent? {
     let (news, continuation) = AsyncStream.makeStream(of: Void.self)
     state.withLock { $0.waiters.append(continuation) }
@@ -136,7 +136,7 @@ struct RawClient: ~Copyable {
   }
 
   /// The next packet and the port it came from; `nil` where none comes within `milliseconds`.
-  func receive(within milliseconds: Int32 = 10_000) async -> (packet: Packet?, port: Int)? {
+  func receive(within milliseconds: Int32 = 60_000) async -> (packet: Packet?, port: Int)? {
     guard await Self.isReadable(descriptor, within: milliseconds) else { return nil }
     var buffer = [UInt8](repeating: 0, count: 65536)
     var name = sockaddr_in()

@@ -30,4 +30,13 @@ int clinux_dhcp_join_all_routers(const char *interface);
 
 // The IPv6 link-local address of an interface. A shim for the structures, as above. 0, or -1 for none.
 int clinux_dhcp_link_local_address(const char *interface, uint8_t address[16]);
+
+// ICMP echo from an address of this machine's (host order). A shim for the structures, as above.
+// Opens a socket that receives echo replies alone; non-blocking, closed on exec.
+// Returns the descriptor, or -1 with errno set.
+int clinux_dhcp_open_echo(uint32_t source);
+// Asks an address. Returns 0, or -1 with errno set.
+int clinux_dhcp_send_echo(int socket, uint32_t destination, uint16_t identifier, uint16_t sequence);
+// Takes the next reply with this identifier. Returns who sent it; 0 where there is none.
+uint32_t clinux_dhcp_receive_echo(int socket, uint16_t identifier);
 #endif

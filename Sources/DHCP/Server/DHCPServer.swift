@@ -26,6 +26,8 @@ package final class DHCPServer: Service {
 
   /// How long the reading thread waits before it looks whether it is to end, in milliseconds.
   private static let pollMilliseconds: Int32 = 200
+  /// How often other servers are asked for.
+  private static let searchPause = Duration.seconds(300)
 
   /// - Parameters:
   ///   - observer: Told of every exchange; without one, none is put into words.
@@ -48,13 +50,11 @@ package final class DHCPServer: Service {
   /// - Throws: ``DHCPServerError`` where it cannot start; what the lease store throws when it is read.
   package func run() async throws {
     switch configuration.mode {
-    case .authoritative:
+    case .authoritative, .proxy:
       try await serve()
     case .off:
       whenReady()
       try? await gracefulShutdown()
-    case .proxy:
-      throw DHCPServerError.unsupportedMode(configuration.mode.rawValue)
     }
   }
 
@@ -70,15 +70,22 @@ package final class DHCPServer: Service {
       frames: frames, datagrams: DatagramSender(duplicating: descriptor, source: configuration.serverAddress),
       card: card, serverAddress: configuration.serverAddress, counters: counters, observer: observer, logger: logger)
     let responder: Responder
+    let others: [OtherServer]
     do {
       responder = Responder(
-        configuration, policy: policy, leases: try await store.leases(), isObserved: observer != nil)
+        configuration, policy: policy, leases: configuration.givesAddresses ? try await store.leases() : [],
+        isObserved: observer != nil)
+      others = try await otherServers()
     } catch {
       close(descriptor)
       throw error
     }
     let intake = Intake(
       configuration, responder: responder, sender: sender, commits: commits, counters: counters,
+      complaints: complaints, observer: observer, logger: logger)
+    for server in others { intake.report(server) }
+    let prober = ConflictProber(
+      configuration, responder: responder, frames: frames, card: card, commits: commits, counters: counters,
       complaints: complaints, observer: observer, logger: logger)
     let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .channelOption(.receivePacketInfo, value: true)
@@ -92,43 +99,76 @@ package final class DHCPServer: Service {
         }
       }
       .withBoundSocket(descriptor).get()
+    let bootServer: any Channel
+    do {
+      bootServer = try await PXEPort.open(
+        configuration, responder: responder, counters: counters, observer: observer, logger: logger)
+    } catch {
+      stop([channel])
+      throw error
+    }
+    let channels = [channel, bootServer]
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(capture, intake, sender, channel)
+        try await work(capture, intake, sender, prober, frames, channels)
       } onGracefulShutdown: {
-        self.stop(channel)
+        self.stop(channels)
       }
     } onCancel: {
-      stop(channel)
+      stop(channels)
     }
   }
 
-  private func stop(_ channel: any Channel) {
+  /// Looks before anybody is answered. Who asks meanwhile waits in the buffers of capture and socket, and is answered
+  /// when this is over. Beside another server there is nothing to look for.
+  private func otherServers() async throws -> [OtherServer] {
+    let milliseconds = configuration.searchMilliseconds
+    guard milliseconds > 0, configuration.givesAddresses else { return [] }
+    let (interface, own) = (configuration.interface, configuration.serverAddress)
+    let found = try await NIOThreadPool.singleton.runIfActive {
+      try ServerSearch.servers(on: interface, own: own, milliseconds: milliseconds, isFirstEnough: true)
+    }
+    if found.isEmpty {
+      logger.info("no other DHCP server answers on this network", metadata: ["interface": "\(interface)"])
+    }
+    return found
+  }
+
+  private func stop(_ channels: [any Channel]) {
     isStopping.store(true, ordering: .relaxed)
-    channel.close(promise: nil)
+    for channel in channels { channel.close(promise: nil) }
   }
 
   private func work(
-    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ channel: any Channel
+    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ prober: ConflictProber, _ frames: FrameSender,
+    _ channels: [any Channel]
   ) async throws {
-    let threads = NIOThreadPool(numberOfThreads: 1)
+    let threads = NIOThreadPool(numberOfThreads: 2)
     threads.start()
     logger.info(
       "DHCP answers",
-      metadata: ["interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)"])
+      metadata: [
+        "interface": "\(configuration.interface)", "address": "\(configuration.serverAddress)",
+        "mode": "\(configuration.mode.rawValue)",
+      ])
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.commits.run { await self.commit($0, sender) } }
-      group.addTask { try await channel.closeFuture.get() }
+      for channel in channels { group.addTask { try await channel.closeFuture.get() } }
       group.addTask {
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
         do {
-          try await threads.runIfActive { try self.read(capture, intake) }
+          try await threads.runIfActive { try self.read(capture, intake, frames) }
         } catch {
-          self.stop(channel)
+          self.stop(channels)
           self.commits.finish()
           throw error
         }
         self.commits.finish()
+      }
+      if configuration.givesAddresses, configuration.probesConflicts {
+        group.addTask {
+          try await threads.runIfActive { prober.run(until: { self.isStopping.load(ordering: .relaxed) }) }
+        }
       }
       whenReady()
       try await group.waitForAll()
@@ -136,9 +176,17 @@ package final class DHCPServer: Service {
     try await threads.shutdownGracefully()
   }
 
-  /// The reading thread.
-  private func read(_ capture: CaptureReader, _ intake: Intake) throws {
+  /// The reading thread. Now and then it asks for other servers, whose answers come in here: on a switch, what
+  /// they say to a client goes to that client alone.
+  private func read(_ capture: CaptureReader, _ intake: Intake, _ frames: FrameSender) throws {
+    let clock = ContinuousClock()
+    var nextSearch = clock.now + Self.searchPause
     while !isStopping.load(ordering: .relaxed) {
+      if configuration.givesAddresses, configuration.searchMilliseconds > 0, clock.now >= nextSearch {
+        nextSearch = clock.now + Self.searchPause
+        let card = try Interface.hardwareAddress(of: configuration.interface)
+        _ = frames.send(ServerSearch.question(from: card))
+      }
       guard capture.read(waiting: Self.pollMilliseconds, { intake.received(frame: $0) }) else {
         throw DHCPServerError.failed(
           what: "read frames any more", interface: configuration.interface,
@@ -163,11 +211,13 @@ package final class DHCPServer: Service {
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
-  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients.
+  /// four bytes at 24 of the message and 32 of the datagram, is zero). And what other servers say to clients, unless
+  /// addresses are theirs to give.
   private static func filter(for configuration: DHCPServerConfiguration, card: MACAddress) -> String {
     let everyone = Set([IPv4Address.broadcast, configuration.network.subnet.broadcast])
     let hosts = everyone.sorted().map { "dst host \($0)" }.joined(separator: " or ")
     let requests = "udp dst port \(DHCPPort.server) and (\(hosts)) and udp[32:4] = 0"
+    if !configuration.givesAddresses { return requests }
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
   }

@@ -82,6 +82,7 @@ final class Intake: Sendable {
     if immediate.isPoolExhausted, complaints.isDue(.poolExhausted) {
       logger.warning("no address is free for a client: make dhcp.pool larger, or dhcp.leaseSeconds smaller")
     }
+    if immediate.isUnprobed { counters.unprobedOffers.count() }
     sender.send(immediate)
   }
 
@@ -90,6 +91,11 @@ final class Intake: Sendable {
     guard let message = try? DHCPMessage(parsing: bytes),
       let server = OtherServer(reply: message, in: headers, own: serverAddress)
     else { return }
+    report(server)
+  }
+
+  /// Says that there is another server, once a minute at most.
+  func report(_ server: OtherServer) {
     counters.otherServers.count()
     var now = timespec()
     clock_gettime(CLOCK_MONOTONIC, &now)
@@ -138,7 +144,7 @@ final class DatagramHandler: ChannelInboundHandler, Sendable {
 /// Lets each complaint through once a minute, however many packets give reason for it.
 final class Complaints: Sendable {
   enum Subject: Hashable {
-    case poolExhausted, commit
+    case poolExhausted, commit, probe, answersForOthers
   }
 
   private let last = Mutex<[Subject: Int]>([:])

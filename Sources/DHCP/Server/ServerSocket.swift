@@ -3,20 +3,21 @@ import DHCPWire
 import Glibc
 import NetworkTypes
 
-/// The UDP socket on port 67 of one interface.
+/// The UDP sockets of one interface.
 enum ServerSocket {
-  /// Opens the socket: bound to the interface and to every address on it, non-blocking.
+  /// Opens a socket: bound to the interface and to every address on it, non-blocking.
+  /// - Parameter port: 67, or 4011 for boot servers.
   /// - Returns: The descriptor, the caller's to close.
-  static func open(interface: String) throws(DHCPServerError) -> CInt {
+  static func open(interface: String, port: UInt16 = DHCPPort.server) throws(DHCPServerError) -> CInt {
     var step = clinux_dhcp_step_open
     // A burst of clients fits into 4 MiB while the server waits for its turn on the processor.
-    let descriptor = clinux_dhcp_open(interface, DHCPPort.server, 4 << 20, &step)
+    let descriptor = clinux_dhcp_open(interface, port, 4 << 20, &step)
     guard descriptor < 0 else { return descriptor }
     let error = errno
-    if error == EADDRINUSE { throw .portInUse(port: DHCPPort.server, interface: interface) }
+    if error == EADDRINUSE { throw .portInUse(port: port, interface: interface) }
     switch step {
     case clinux_dhcp_step_interface: throw failure("bind a UDP socket to the interface", interface, error)
-    case clinux_dhcp_step_port: throw failure("listen on UDP port \(DHCPPort.server)", interface, error)
+    case clinux_dhcp_step_port: throw failure("listen on UDP port \(port)", interface, error)
     default: throw failure("open a UDP socket", interface, error)
     }
   }

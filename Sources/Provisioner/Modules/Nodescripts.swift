@@ -50,7 +50,7 @@ package struct NodescriptTree: Hashable, Sendable {
         guard let (name, isServer) = baseName(file) else { continue }
         if let other = here.updateValue(file, forKey: name) {
           throw ApplianceError(
-            .invalid,
+            .refused,
             "Two nodescripts at \(level) have the base name \(name): \(other) and \(file). Remove one of them.")
         }
         let before = scripts[name].map { $0.replaced + [$0.level] } ?? []
@@ -59,7 +59,7 @@ package struct NodescriptTree: Hashable, Sendable {
     }
     guard scripts.count <= countLimit else {
       throw ApplianceError(
-        .invalid, "There are \(scripts.count) nodescripts for one state, where at most \(countLimit) are run.")
+        .refused, "There are \(scripts.count) nodescripts for one state, where at most \(countLimit) are run.")
     }
     return scripts.values.sorted { $0.name < $1.name }
   }
@@ -106,7 +106,7 @@ package struct NodescriptTree: Hashable, Sendable {
     }
     guard data.count <= Self.sizeLimit else {
       throw ApplianceError(
-        .invalid,
+        .refused,
         "The nodescript \(script.path) has \(data.count) bytes, where at most \(Self.sizeLimit) are delivered.")
     }
     return [UInt8](data)

@@ -5,7 +5,7 @@ package struct ApplianceError: Error, Hashable, Sendable, CustomStringConvertibl
     case notFound
     /// It exists already, or belongs to another.
     case conflict
-    /// A value that cannot be.
+    /// What was asked cannot be meant: a key or a value that there is none of. A verb then ends as for wrong usage.
     case invalid
     /// Possible, but not as things are: still in use, for one.
     case refused

@@ -10,10 +10,15 @@ package enum RecordKey {
   package static let boot = "boot/"
   package static let status = "status/"
   package static let lease = "lease/"
+  /// What a card's firmware boots with where it is not what is usual.
+  package static let strategy = "strategy/"
   /// Whose card this is. Written with the node, so that two nodes never get one card, whoever writes.
   package static let mac = "mac/"
   /// Whose fixed address this is, for the same reason.
   package static let address = "address/"
+  /// Whose client identifier this is, in hexadecimal digits, and whose GUID: for the same reason.
+  package static let clientIdentifier = "clientid/"
+  package static let guid = "guid/"
 }
 
 extension Change {

@@ -18,35 +18,46 @@ package enum NodeClientInstall {
 
     """
 
+  /// OpenRC's own supervisor starts it again, as systemd would.
   package static let openRC = """
     #!/sbin/openrc-run
     description="Perseid node client (provisionary state, lease)"
+    supervisor=supervise-daemon
     command="\(path)"
     command_args="run"
-    command_background=true
-    pidfile="/run/perseid/perseid-node.pid"
+    respawn_delay=5
+    respawn_max=0
     depend() {
       after *
     }
 
     """
 
+  /// runit starts it again by itself, a second later.
+  package static let runit = """
+    #!/bin/sh
+    # Perseid node client (provisionary state, lease)
+    exec \(path) run 2>&1
+
+    """
+
   /// What an init with rc scripts alone runs at its end.
   package static let plain = """
     # Perseid node client (provisionary state, lease)
-    \(path) run </dev/null >/dev/null 2>&1 &
+    (while :; do \(path) run; sleep 5; done) </dev/null >/dev/null 2>&1 &
 
     """
 
   /// - Parameters:
   ///   - program: The client's program file: stage 1's own.
+  ///   - initProgram: What becomes process 1, a path in the root.
   ///   - runtime: Where systemd looks for units of this boot alone: the root itself stays as the capsule has it.
   package static func install(
-    into root: RootedPath, program: String = "/init", runtime: String = "/run/systemd/system",
-    say: (String) -> Void
+    into root: RootedPath, program: String = "/init", initProgram: String = "/sbin/init",
+    runtime: String = "/run/systemd/system", say: (String) -> Void
   ) throws {
     try copy(program, to: path, in: root)
-    switch initSystem(of: root) {
+    switch initSystem(of: root, program: initProgram) {
     case .systemd:
       let wants = "\(runtime)/multi-user.target.wants"
       try SmallFile.makeDirectories(wants)
@@ -57,10 +68,12 @@ package enum NodeClientInstall {
     case .openRC:
       try root.replace("/etc/init.d/perseid-node", with: Array(openRC.utf8), mode: 0o755)
       try root.link("/etc/runlevels/default/perseid-node", to: "/etc/init.d/perseid-node")
+    case .runit(let services):
+      try root.replace("\(services)/perseid-node/run", with: Array(runit.utf8), mode: 0o755)
     case .inittab(let line):
       try append(line, to: "/etc/inittab", in: root, mode: 0o644)
-    case .rcLocal:
-      try append(plain, to: "/etc/rc.local", in: root, mode: 0o755)
+    case .script(let script):
+      try append(plain, to: script, in: root, mode: 0o755)
     case .none:
       say("the root has no init that is known here: perseid-node is not started, and 'ready' will not be reported")
     }
@@ -69,34 +82,42 @@ package enum NodeClientInstall {
   package enum InitSystem: Hashable, Sendable {
     case systemd
     case openRC
+    /// The directory whose entries runit supervises.
+    case runit(services: String)
     /// The line that starts the client and starts it again.
     case inittab(String)
-    case rcLocal
+    /// The script that the init runs when the system is up.
+    case script(String)
     case none
   }
 
-  package static func initSystem(of root: RootedPath) -> InitSystem {
-    if root.exists("/lib/systemd/systemd") || root.exists("/usr/lib/systemd/systemd") { return .systemd }
-    if root.exists("/sbin/openrc-run") { return .openRC }
-    if root.exists("/etc/inittab") {
-      let isBusybox = (try? root.resolve("/sbin/init"))?.hasSuffix("/busybox") ?? false
-      return .inittab(isBusybox ? "::respawn:\(path) run\n" : "pn:2345:respawn:\(path) run\n")
+  /// Several may be in one root: the program that becomes process 1 decides, where its name tells.
+  /// - Parameter program: That program, a path in the root.
+  package static func initSystem(of root: RootedPath, program: String = "/sbin/init") -> InitSystem {
+    let name = (try? root.resolve(program))?.split(separator: "/").last ?? ""
+    if name == "systemd" { return .systemd }
+    if name.hasPrefix("runit") {
+      let places = ["/etc/runit/runsvdir/default", "/etc/service", "/service"]
+      return .runit(services: places.first { root.exists($0) } ?? "/etc/service")
     }
-    return root.exists("/etc/rc.local") || root.exists("/etc/init.d/rcS") ? .rcLocal : .none
+    if root.exists("/sbin/openrc-run") { return .openRC }
+    if name == "busybox" {
+      // Without an inittab busybox's init runs this script and, at its end, a shell.
+      return root.exists("/etc/inittab") ? .inittab("::respawn:\(path) run\n") : .script("/etc/init.d/rcS")
+    }
+    // sysvinit takes no line whose first word another line has too; four characters are allowed.
+    if root.exists("/etc/inittab") { return .inittab("prsd:2345:respawn:\(path) run\n") }
+    if root.exists("/lib/systemd/systemd") || root.exists("/usr/lib/systemd/systemd") { return .systemd }
+    return ["/etc/rc.local", "/etc/init.d/rcS"].first { root.exists($0) }.map { .script($0) } ?? .none
   }
 
   private static func append(_ text: String, to path: String, in root: RootedPath, mode: mode_t) throws {
     let place = try root.resolve(path)
-    var content = SmallFile.exists(place) ? try SmallFile.read(place) : Array("#!/bin/sh\n".utf8)
-    guard !String(decoding: content, as: UTF8.self).contains(Self.path) else { return }
-    // A script may end with `exit 0`: the client is started before that.
-    let body = String(decoding: content, as: UTF8.self)
-    if let end = body.range(ofLine: "exit 0") {
-      content = Array((body[..<end] + text + body[end...]).utf8)
-    } else {
-      content += Array(((body.hasSuffix("\n") ? "" : "\n") + text).utf8)
-    }
-    try root.replace(path, with: content, mode: mode)
+    let body = SmallFile.exists(place) ? String(decoding: try SmallFile.read(place), as: UTF8.self) : "#!/bin/sh\n"
+    guard !body.contains(Self.path) else { return }
+    let end = body.endOfWhatIsRun
+    let separator = body[..<end].hasSuffix("\n") ? "" : "\n"
+    try root.replace(path, with: Array((body[..<end] + separator + text + body[end...]).utf8), mode: mode)
   }
 
   private static func copy(_ program: String, to path: String, in root: RootedPath) throws {
@@ -115,15 +136,11 @@ package enum NodeClientInstall {
 }
 
 extension String {
-  /// Where the last line that is exactly `line` begins.
-  fileprivate func range(ofLine line: String) -> String.Index? {
-    var found: String.Index?
-    var start = startIndex
-    while start < endIndex {
-      let end = self[start...].firstIndex(of: "\n") ?? endIndex
-      if self[start..<end] == line { found = start }
-      start = end < endIndex ? index(after: end) : endIndex
-    }
-    return found
+  /// The end of a script, or where its last command begins if that is one behind which nothing is run.
+  fileprivate var endOfWhatIsRun: String.Index {
+    var last: Substring?
+    for line in split(separator: "\n") where !line.hasPrefix("#") && !line.allSatisfy(\.isWhitespace) { last = line }
+    guard let last, last == "exit" || last.hasPrefix("exit ") || last.hasPrefix("exec ") else { return endIndex }
+    return last.startIndex
   }
 }

@@ -7,8 +7,7 @@ import StateProtocol
 enum SwitchRoot {
   static func run(_ boot: Boot) throws {
     let candidates = inits(boot)
-    let root = RootedPath(boot.newRoot)
-    guard candidates.contains(where: { root.exists($0) }) else {
+    guard program(boot) != nil else {
       throw StepFailure(
         what: "the root has no init: none of \(candidates.joined(separator: ", ")) is there; "
           + "was the capsule made of a whole tree?",
@@ -31,6 +30,12 @@ enum SwitchRoot {
     try check("enter /") { chdir("/") }
     becomeInit(candidates)
     throw StepFailure(what: "none of \(candidates.joined(separator: ", ")) could be started", canRetry: false)
+  }
+
+  /// What becomes process 1, a path in the new root; `nil` where there is no init.
+  static func program(_ boot: Boot) -> String? {
+    let root = RootedPath(boot.newRoot)
+    return inits(boot).first { root.exists($0) }
   }
 
   private static func inits(_ boot: Boot) -> [String] {

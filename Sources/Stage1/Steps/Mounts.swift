@@ -25,6 +25,10 @@ enum Mounts {
         source: "tmpfs", target: "/run", type: "tmpfs", flags: noSetUser | clinux_mount_flag_nodev(),
         options: "mode=0755,size=25%"),
       Mount(
+        // Its own: some systems make /run one from which nothing is executed, and nodescripts are.
+        source: "tmpfs", target: "/run/perseid", type: "tmpfs", flags: noSetUser | clinux_mount_flag_nodev(),
+        options: "mode=0755,size=25%"),
+      Mount(
         source: "tmpfs", target: "/tmp", type: "tmpfs", flags: noSetUser | clinux_mount_flag_nodev(),
         options: "mode=1777"),
     ]
@@ -35,7 +39,6 @@ enum Mounts {
         throw SystemError("mount \(one.type) at \(one.target)")
       }
     }
-    mkdir("/run/perseid", 0o755)
     mkdir("/newroot", 0o755)
     boot.commandLine = KernelCommandLine(SmallFile.text("/proc/cmdline") ?? "")
     boot.console.close()

@@ -66,8 +66,9 @@ package struct ControlSocketClient: AdminConnection {
           }
         }
       }
-    } catch is ChannelError where isWhole {
-      // The appliance closes behind its answer, and may do so before this end does.
+    } catch is ChannelError {
+      // The appliance closes behind its answer, and may do so before this end does; without a whole
+      // answer it stopped, or was silent for so long that this end closed.
     }
     try Task.checkCancellation()
     guard isWhole, let status else {

@@ -1,10 +1,10 @@
 import Foundation
 
 /// A directory that is removed at the end of a test.
-final class TemporaryDirectory {
-  let path: String
+package final class TemporaryDirectory {
+  package let path: String
 
-  init() throws {
+  package init() throws {
     var template = Array("/tmp/perseid-test-XXXXXX".utf8CString)
     guard let made = mkdtemp(&template) else { throw CommandFailure(text: "mkdtemp failed") }
     path = String(cString: made)
@@ -14,17 +14,17 @@ final class TemporaryDirectory {
     try? FileManager.default.removeItem(atPath: path)
   }
 
-  func write(_ bytes: [UInt8], to name: String) throws {
+  package func write(_ bytes: [UInt8], to name: String) throws {
     try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
   }
 
-  func read(_ name: String) throws -> [UInt8] {
+  package func read(_ name: String) throws -> [UInt8] {
     [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")))
   }
 
   /// Runs a shell script here and gives its standard output.
   @discardableResult
-  func run(_ script: String) throws -> String {
+  package func run(_ script: String) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-euc", script]
@@ -46,15 +46,15 @@ final class TemporaryDirectory {
   }
 }
 
-struct CommandFailure: Error, CustomStringConvertible {
-  var text: String
-  var description: String { text }
+package struct CommandFailure: Error, CustomStringConvertible {
+  package var text: String
+  package var description: String { text }
 }
 
-func isInstalled(_ program: String) -> Bool {
+package func isInstalled(_ program: String) -> Bool {
   ["/bin", "/usr/bin", "/usr/sbin", "/sbin"].contains {
     FileManager.default.isExecutableFile(atPath: "\($0)/\(program)")
   }
 }
 
-let isRoot = geteuid() == 0
+package let isRoot = geteuid() == 0

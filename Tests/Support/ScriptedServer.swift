@@ -1,11 +1,11 @@
 import Glibc
 import NetworkTypes
-import StateClient
+package import StateClient
 
 /// A server on loopback that plays one scripted reaction for each connection, and keeps what it was asked.
-final class ScriptedServer: Sendable {
+package final class ScriptedServer: Sendable {
   /// What is done with one request on a connection.
-  enum Reaction: Sendable {
+  package enum Reaction: Sendable {
     /// Bytes as they are, then the next request on the same connection.
     case send([UInt8])
     /// Bytes as they are, then the connection ends.
@@ -19,13 +19,13 @@ final class ScriptedServer: Sendable {
     var connections = 0
   }
 
-  let endpoint: Endpoint
+  package let endpoint: Endpoint
   private let listener: CInt
   private let state = Monitor(State())
   private let respond: @Sendable (String, Int) -> Reaction
 
   /// - Parameter respond: Called with each request (head and body) and its number from 0.
-  init(_ respond: @escaping @Sendable (String, Int) -> Reaction) throws {
+  package init(_ respond: @escaping @Sendable (String, Int) -> Reaction) throws {
     self.respond = respond
     listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
@@ -43,11 +43,11 @@ final class ScriptedServer: Sendable {
     endpoint = Endpoint(address: IPv4Address(127, 0, 0, 1), port: UInt16(bigEndian: address.sin_port))
   }
 
-  var requests: [String] { state.update { $0.requests } }
-  var connections: Int { state.update { $0.connections } }
+  package var requests: [String] { state.update { $0.requests } }
+  package var connections: Int { state.update { $0.connections } }
 
   /// Runs `body` while the server serves; every thread has ended when it returns.
-  func serving<Result>(_ body: () throws -> Result) throws -> Result {
+  package func serving<Result>(_ body: () throws -> Result) throws -> Result {
     try ThreadScope.run { scope in
       try scope.start("server") { self.serve() }
       defer { shutdown(self.listener, CInt(SHUT_RDWR)) }
@@ -127,7 +127,7 @@ final class ScriptedServer: Sendable {
 }
 
 /// An answer with its fields and Content-Length.
-func answer(_ status: Int, _ body: [UInt8] = [], fields: [String] = []) -> [UInt8] {
+package func answer(_ status: Int, _ body: [UInt8] = [], fields: [String] = []) -> [UInt8] {
   let lines = ["HTTP/1.1 \(status) words"] + fields + ["Content-Length: \(body.count)", "", ""]
   return Array(lines.joined(separator: "\r\n").utf8) + body
 }

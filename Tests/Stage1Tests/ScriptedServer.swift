@@ -1,1 +1,0 @@
-../StateClientTests/ScriptedServer.swift
