@@ -66,10 +66,11 @@ let package = Package(
 
     // The protocols, which know nothing of nodes and capsules.
     library("DHCPWire", ["NetworkTypes"], path: "Sources/DHCP/Wire"),
-    library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
+    library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client", testedInside: true),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
-      sources: ["Leases", "Server", "RouterSearch"], exclude: ["Wire", "Client"], testedInside: true),
+      sources: ["Leases", "Server", "Probe", "RouterSearch", "Trace"], exclude: ["Wire", "Client"],
+      testedInside: true),
     library("TFTP", ["NetworkTypes", "CLinux", lifecycle, logging] + nio, testedInside: true),
 
     // What appliance and stage 1 both read.
@@ -98,7 +99,8 @@ let package = Package(
       ] + nio, path: "Sources/perseid", swiftSettings: settings),
 
     // The node: stage 1 and the client of the running system, one static executable.
-    library("StateClient", ["StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "CLinux", crypto]),
+    library(
+      "StateClient", ["StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "CLinux", crypto]),
     library(
       "Stage1", ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "CLinux", crypto]),
     .executableTarget(
@@ -126,7 +128,7 @@ let package = Package(
       ]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
-    tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"]),
+    tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"], exclude: ["Captures"]),
     tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
     library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
@@ -136,17 +138,21 @@ let package = Package(
       ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
     tests(
       "StateClientTests",
-      ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "TestSupport"]),
+      ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "TestSupport"]),
     tests(
       "Stage1Tests",
-      ["Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "NetworkTypes", "TestSupport"]),
+      [
+        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes", "TestSupport",
+      ]),
     tests(
-      "InteropTests", ["Lab", "DHCP", "DHCPClient", "DHCPWire", "TFTP", "NetworkTypes", logging], path: "Tests/Interop"),
+      "InteropTests",
+      ["Lab", "DHCP", "DHCPClient", "DHCPWire", "StateClient", "TFTP", "NetworkTypes", logging],
+      path: "Tests/Interop"),
     tests("BootTests", ["Lab", "NetworkTypes"], path: "Tests/Boot"),
     .executableTarget(
       name: "perseid-demo", dependencies: ["Lab"], path: "Tests/Demo", swiftSettings: settings),
     .executableTarget(
-      name: "perseid-bench", dependencies: ["Lab", "TFTP", "NetworkTypes", "CLinux", lifecycle, logging],
+      name: "perseid-bench", dependencies: ["Lab", "DHCPWire", "TFTP", "NetworkTypes", "CLinux", lifecycle, logging],
       path: "Benchmarks", swiftSettings: settings),
   ]
 )

@@ -28,14 +28,14 @@ struct TFTPComparison {
     Load(clients: 64, window: 16, timeGoal: 0.5, processorGoal: 0.5),
     Load(clients: 1000, window: 1),
   ]
-  private static let address = IPv4Address(10, 78, 0, 1)
+  static let address = IPv4Address(10, 78, 0, 1)
 
   private struct Figures {
     var result: TFTPClient.Result
     /// Seconds of processors that the server used.
     var processor: Double
-    /// Bytes of memory that the server had resident at most.
-    var resident: Double
+    /// Bytes of memory of its own that the server had at most: pages of files that it has mapped are the system's cache.
+    var memory: Double
   }
 
   func run(_ progress: @Sendable (String) -> Void) async throws -> [Row] {
@@ -61,12 +61,13 @@ struct TFTPComparison {
               progress(
                 "\(load.name): \(kind.rawValue) \(Int(rate)) MB/s, \(figure.processor) s of processor, "
                   + "\(figure.result.finished) finished, first byte after \(figure.result.firstByteSeconds) s, "
-                  + "\(figure.result.resent) packets sent again, \(Int(figure.resident / 1e6)) MB")
+                  + "\(figure.result.resent) packets sent again, \(Int(figure.memory / 1e6)) MB")
               figures[kind, default: []].append(figure)
             }
           }
           rows += Self.rows(load, figures)
         }
+        rows += try await floodRows(root, peers, server, client, progress)
         return rows
       }
     }
@@ -83,31 +84,76 @@ struct TFTPComparison {
     try words.withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: path)) }
   }
 
-  private func measure(
-    _ kind: TFTPServerKind, _ load: Load, _ root: String, _ peers: String, _ server: NetworkNamespace,
-    _ client: NetworkNamespace
-  ) async throws -> Figures {
+  /// Runs a server for the time of `body`.
+  private func withServer<Result>(
+    _ kind: TFTPServerKind, _ root: String, _ peers: String, _ server: NetworkNamespace,
+    _ body: (Int32) async throws -> Result
+  ) async throws -> Result {
     var command = Command(try kind.command(root: root, address: Self.address, peers: peers))
     command.namespace = server
     let process = try RunningProcess(command)
     do {
       try await Self.waitUntilListening(server, process)
-      let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      let file = root + "/\(load.clients)"
-      let before = Self.processorSeconds(process.pid)
-      let answer = try await client.command(
-        program, "tftp-client", "\(Self.address)", file, "\(load.clients)", "\(load.window)"
-      ).run(timeout: .seconds(120)).check()
-      let result = try JSONDecoder().decode(TFTPClient.Result.self, from: Data(answer.output.utf8))
-      let figures = Figures(
-        result: result, processor: Self.processorSeconds(process.pid) - before,
-        resident: Self.residentBytes(process.pid))
+      let result = try await body(process.pid)
       await process.stop()
-      return figures
+      return result
     } catch {
       await process.stop()
-      throw LabError("\(kind.rawValue), \(load.name): \(error)\n\(process.log.tail(10))")
+      throw LabError("\(kind.rawValue): \(error)\n\(process.log.tail(10))")
     }
+  }
+
+  /// Runs this program as a client, and decodes what it prints.
+  private func run<Result: Decodable>(
+    _ client: NetworkNamespace, _ words: String..., as type: Result.Type = Result.self
+  ) async throws -> Result {
+    let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    var command = client.command()
+    command.arguments = [program] + words
+    let answer = try await command.run(timeout: .seconds(120)).check()
+    return try JSONDecoder().decode(Result.self, from: Data(answer.output.utf8))
+  }
+
+  private func measure(
+    _ kind: TFTPServerKind, _ load: Load, _ root: String, _ peers: String, _ server: NetworkNamespace,
+    _ client: NetworkNamespace
+  ) async throws -> Figures {
+    try await withServer(kind, root, peers, server) { pid in
+      let before = ServerProcess.processorSeconds(pid)
+      let (result, memory) = try await ServerProcess.largestMemory(pid) {
+        try await run(
+          client, "tftp-client", "\(Self.address)", root + "/\(load.clients)", "\(load.clients)", "\(load.window)",
+          as: TFTPClient.Result.self)
+      }
+      return Figures(result: result, processor: ServerProcess.processorSeconds(pid) - before, memory: memory)
+    }
+  }
+
+  /// Ours against those who never answer.
+  private func floodRows(
+    _ root: String, _ peers: String, _ server: NetworkNamespace, _ client: NetworkNamespace,
+    _ progress: @Sendable (String) -> Void
+  ) async throws -> [Row] {
+    // Addresses for them.
+    try await client.ip("route", "add", "local", "10.78.16.0/20", "dev", "lo")
+    try await server.ip("route", "add", "10.78.16.0/20", "dev", "eth1")
+    let flood: TFTPFlood.Result = try await withServer(.ours, root, peers, server) { _ in
+      try await run(client, "tftp-flood", "\(Self.address)", root + "/1000", "5000")
+    }
+    progress("TFTP: never answered: \(flood)")
+    return [
+      Row(
+        name: "TFTP: a client, with 5,000 half-open requests", unit: "s", ours: [flood.clientSeconds], theirs: [0.5],
+        peer: "limit", goal: 1),
+      Row(
+        name: "TFTP: never answered, a ROM's options", unit: "IP bytes out per byte in", ours: [flood.outWithOptions],
+        theirs: [20], peer: "limit", goal: 1),
+      // Without its headers a short request is owed more: the first block alone is 516 bytes.
+      Row(
+        name: "TFTP: never answered, no options", unit: "IP bytes out per byte in",
+        ours: [flood.outWithoutOptions],
+        theirs: [20], peer: "limit", goal: 1),
+    ]
   }
 
   private static func waitUntilListening(_ server: NetworkNamespace, _ process: RunningProcess) async throws {
@@ -115,22 +161,6 @@ struct TFTPComparison {
     while try await server.command("ss", "-Hlun", "sport = :69").run().check().output.isEmpty {
       guard process.isRunning, ContinuousClock.now < end else { throw LabError("the server does not listen") }
     }
-  }
-
-  /// Of the process and of those of its children that have ended.
-  private static func processorSeconds(_ pid: Int32) -> Double {
-    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-      let behindName = text.lastIndex(of: ")")
-    else { return .nan }
-    // proc(5): fields 14 to 17, and the third is the first behind the name.
-    let fields = text[behindName...].dropFirst(2).split(separator: " ").dropFirst(11).prefix(4)
-    return fields.reduce(0) { $0 + (Double($1) ?? 0) } / Double(sysconf(Int32(_SC_CLK_TCK)))
-  }
-
-  private static func residentBytes(_ pid: Int32) -> Double {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-    return (line?.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? .nan) * 1024
   }
 
   private static func rows(_ load: Load, _ figures: [TFTPServerKind: [Figures]]) -> [Row] {
@@ -166,7 +196,7 @@ struct TFTPComparison {
           name: load.name + ", slowest first byte", unit: "s", ours: ours.map(\.result.firstByteSeconds), theirs: [1],
           peer: "limit", goal: 1),
         Row(
-          name: load.name + ", memory", unit: "MB", ours: ours.map { $0.resident / 1e6 }, theirs: [100], peer: "limit",
+          name: load.name + ", memory", unit: "MB", ours: ours.map { $0.memory / 1e6 }, theirs: [100], peer: "limit",
           goal: 1),
       ]
     }

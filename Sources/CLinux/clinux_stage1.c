@@ -85,7 +85,14 @@ int clinux_interface_address(const char *name, uint32_t address, uint32_t netmas
   return interface_request(SIOCSIFBRDADDR, &request);
 }
 
-int clinux_default_route(const char *name, uint32_t gateway) {
+int clinux_interface_mtu(const char *name, int bytes) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0) return -1;
+  request.ifr_mtu = bytes;
+  return interface_request(SIOCSIFMTU, &request);
+}
+
+int clinux_interface_route(const char *name, uint32_t destination, uint32_t netmask, uint32_t gateway) {
   struct rtentry route;
   char device[IFNAMSIZ];
   if (strlen(name) >= sizeof device) {
@@ -94,10 +101,10 @@ int clinux_default_route(const char *name, uint32_t gateway) {
   }
   strcpy(device, name);
   memset(&route, 0, sizeof route);
-  put_address(&route.rt_dst, INADDR_ANY);
-  put_address(&route.rt_genmask, INADDR_ANY);
+  put_address(&route.rt_dst, destination);
+  put_address(&route.rt_genmask, netmask);
   put_address(&route.rt_gateway, gateway);
-  route.rt_flags = RTF_UP | RTF_GATEWAY;
+  route.rt_flags = RTF_UP | (gateway == 0 ? 0 : RTF_GATEWAY);
   route.rt_dev = device;
   int result = interface_request(SIOCADDRT, &route);
   return result < 0 && errno == EEXIST ? 0 : result;

@@ -49,10 +49,27 @@ package struct LeaseRecord: Hashable, Sendable, Codable {
   package var seconds: UInt32
   /// CLOCK_BOOTTIME seconds: it goes on through suspend and does not follow the wall clock.
   package var obtainedAt: Double
+  /// Option 26: the largest packet of the network, in bytes; absent where the server named none, as below.
+  package var mtu: UInt16?
+  /// Option 119: where names are looked up.
+  package var domainSearch: [String]?
+  /// Option 121 without the default route, which is `router`.
+  package var routes: [Route]?
+
+  package struct Route: Hashable, Sendable, Codable {
+    package var destination: IPv4Subnet
+    /// 0.0.0.0: the destination is on the node's own link.
+    package var router: IPv4Address
+
+    package init(destination: IPv4Subnet, router: IPv4Address) {
+      self.destination = destination
+      self.router = router
+    }
+  }
 
   package init(
     address: IPv4Address, prefixLength: Int, router: IPv4Address?, serverIdentifier: IPv4Address, seconds: UInt32,
-    obtainedAt: Double
+    obtainedAt: Double, mtu: UInt16? = nil, domainSearch: [String]? = nil, routes: [Route]? = nil
   ) {
     self.address = address
     self.prefixLength = prefixLength
@@ -60,6 +77,9 @@ package struct LeaseRecord: Hashable, Sendable, Codable {
     self.serverIdentifier = serverIdentifier
     self.seconds = seconds
     self.obtainedAt = obtainedAt
+    self.mtu = mtu
+    self.domainSearch = domainSearch
+    self.routes = routes
   }
 
   package static let path = "/run/perseid/lease.json"

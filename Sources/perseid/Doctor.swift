@@ -6,7 +6,7 @@ import Provisioner
 /// `perseid doctor`: looks at what the appliance needs, and says what is missing and what to do.
 struct Doctor: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Check what the appliance needs: configuration, interface, ports, packages, lock.")
+    abstract: "Check what the appliance needs: configuration, interface, ports, other DHCP servers, packages, lock.")
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var output: OutputOptions
@@ -45,6 +45,7 @@ private struct Examination {
       return [Finding(check: "configuration", ok: false, detail: "\(error)")] + packages()
     }
     findings.append(interfaces(configuration))
+    let served = (try? configuration.resolve()) ?? []
     let socket = configuration.paths.controlSocket
     let isRunning = await ControlSocketClient(path: socket).isAnswering()
     findings.append(lock(configuration, isRunning: isRunning))
@@ -53,6 +54,7 @@ private struct Examination {
     } else {
       findings += ports(configuration)
     }
+    findings += await DHCPExamination(configuration, isRunning: isRunning).findings(on: served)
     return findings + packages()
   }
 

@@ -1,4 +1,6 @@
 import ArgumentParser
+import DHCP
+import NetworkTypes
 import Provisioner
 
 /// `perseid info`
@@ -20,6 +22,30 @@ struct Info: ShowingVerb {
     sheet.add("groups", String(info.groups))
     sheet.add("capsules", String(info.capsules))
     sheet.add("process", String(info.process))
+    for entry in info.network.dhcp { sheet.add("dhcp \(entry.interface)", entry.statistics.words) }
+    for server in info.network.otherServers {
+      sheet.add("other server", "\(server.address), card \(server.mac), last heard \(server.lastHeard)")
+    }
+    for conflict in info.network.conflicts {
+      let card = conflict.mac.map { ", card \($0)" } ?? ""
+      sheet.add("conflict", "\(conflict.address)\(card), found \(conflict.found)")
+    }
     return sheet.text
+  }
+}
+
+extension DHCPStatistics {
+  /// What happened at all, a count for each; what was ignored, by reason.
+  fileprivate var words: String {
+    let counts = [
+      ("received", received), ("offers", offers), ("acknowledged", acknowledgements), ("refused", refusals),
+      ("not sent", unsent), ("overloaded", overloaded), ("not written", uncommitted),
+      ("replies of other servers", otherServers), ("probes", probes), ("probed and ready", ready),
+      ("conflicts", conflicts),
+      ("unprobed offers", unprobedOffers),
+    ]
+    let reasons = ignored.sorted { $0.key < $1.key }.map { ("ignored: \($0.key)", $0.value) }
+    let words = (counts + reasons).filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }
+    return words.isEmpty ? "nothing yet" : words.joined(separator: ", ")
   }
 }

@@ -38,6 +38,33 @@ struct BootChainTests {
     }
   }
 
+  @Test(
+    "a machine that nobody named, with Secure Boot on, boots by itself: iPXE is refused, then it gets shim and GRUB",
+    .timeLimit(.minutes(40)))
+  func unknownWithSecureBoot() async throws {
+    try await withTurns(1) {
+      try await withAppliance { site, appliance in
+        let watch = try RunningProcess(appliance.command("watch"))
+        defer { watch.signal(15) }
+        let refused = try await site.start(.init(number: 1, firmware: .uefiSecureBoot))
+        try await watch.log.line("iPXE is loaded", within: bootBound) {
+          $0.contains("finished") && $0.contains("snponly.efi")
+        }
+        // The firmware says on its console that it may not run it, and goes on to what else there is to boot.
+        try await refused.console.line("iPXE is refused", within: bootBound) {
+          $0.contains("Access Denied") || $0.contains("Security Violation")
+        }
+        await refused.powerOff()
+        let machine = try await site.start(.init(number: 1, firmware: .uefiSecureBoot))
+        let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
+        #expect(machine.console.text.contains("Secure boot enabled"))
+        let timeline = try await appliance.timeline(node.name)
+        #expect(timeline.contains { $0.event == "strategy" && $0.detail.contains("shim and GRUB") })
+        await machine.powerOff()
+      }
+    }
+  }
+
   @Test("with Secure Boot an altered kernel is refused, and the timeline says so", .timeLimit(.minutes(20)))
   func alteredKernel() async throws {
     try await withTurns(1) {

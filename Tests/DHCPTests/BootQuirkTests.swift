@@ -23,9 +23,81 @@ enum Firmware {
 /// What real firmware needs in a reply, one test for each thing once learned the hard way.
 struct BootQuirkTests {
   private func offer(
-    _ options: [DHCPOptionCode: [UInt8]], bootFile: String? = "undionly.kpxe"
+    _ options: [DHCPOptionCode: [UInt8]], bootFile: String? = "undionly.kpxe", delivery: BootDelivery? = nil,
+    from card: UInt64 = 1, mode: DHCPServerConfiguration.Mode = .authoritative
   ) throws -> DHCPMessage {
-    try #require(try ResponderDesk(bootFile: bootFile).reply(to: request(.discover, options))).message
+    let desk = ResponderDesk(bootFile: bootFile, delivery: delivery, mode: mode)
+    return try #require(try desk.reply(to: request(.discover, from: card, options))).message
+  }
+
+  @Test("every row of the table has a name of its own, words and a source, and there is a test named after each")
+  func table() {
+    let names = BootQuirk.all.map(\.name)
+    #expect(Set(names).count == names.count)
+    for quirk in BootQuirk.all {
+      #expect(!quirk.words.isEmpty && !quirk.source.isEmpty, "\(quirk.name)")
+      #expect(BootQuirk.named(quirk.name) != nil)
+    }
+    let tested: Set = [
+      "raspberry-pi", "bios", "uefi", "bios-proxy", "uefi-proxy", "direct", "boot-server", "boot-server-reply",
+      "boot-item", "uefi-http", "uefi-http-url", "ipxe", "ipxe-proxy", "renamed-class",
+    ]
+    #expect(Set(names) == tested)
+  }
+
+  @Test(
+    "an exchange names the rows that its answer was made by",
+    arguments: [
+      (Firmware.bios, ["bios", "direct"]), (Firmware.uefi, ["uefi"]), (Firmware.http, ["uefi-http", "uefi-http-url"]),
+      (Firmware.ipxe, ["ipxe"]),
+      (
+        [.vendorClass: text("HW-Client"), .clientArchitecture: [0, 0]],
+        ["bios", "direct", "renamed-class"]
+      ), ([:], []),
+    ])
+  func named(_ options: [DHCPOptionCode: [UInt8]], _ names: [String]) throws {
+    let desk = ResponderDesk()
+    _ = try desk.reply(to: request(.discover, options))
+    #expect(desk.lastExchange?.quirks == names)
+    #expect(desk.lastExchange?.boot?.reason == "a test")
+  }
+
+  @Test("raspberry-pi: a Raspberry Pi that says it is a BIOS machine is known by its card for 64-bit ARM")
+  func raspberryPi() throws {
+    let desk = ResponderDesk()
+    for (card, architectures) in [(0xDCA6_3200_0001, [11]), (0x5254_0000_0001, [0])] as [(UInt64, [UInt16])] {
+      _ = try desk.reply(
+        to: request(.discover, Firmware.bios) { $0.hardware = HardwareAddress(MACAddress(rawValue: card)) })
+      #expect(desk.lastAsked?.architectures == architectures)
+      #expect(desk.lastExchange?.quirks.contains("raspberry-pi") == (architectures == [11]))
+    }
+  }
+
+  @Test("direct: PXE firmware of any kind can be told to load the file and ask nobody, by 60 and 43.6=8")
+  func direct() throws {
+    for options in [Firmware.bios, Firmware.uefi] {
+      let message = try offer(options, delivery: .direct)
+      #expect(message.options[.vendorClass].map(Array.init) == text("PXEClient"))
+      #expect(message.options[.vendorSpecific].map(Array.init) == [6, 1, 8, 255])
+      #expect(message.bootFile == text("undionly.kpxe"))
+    }
+  }
+
+  @Test("boot-server: 60 without 43 sends the firmware to port 4011")
+  func bootServer() throws {
+    for options in [Firmware.bios, Firmware.uefi] {
+      let message = try offer(options, delivery: .bootServer)
+      #expect(message.options[.vendorClass].map(Array.init) == text("PXEClient"))
+      #expect(message.options[.vendorSpecific] == nil)
+      #expect(message.nextServer == ResponderDesk.server)
+    }
+  }
+
+  @Test("plain: a BIOS ROM that PXE replies do not suit gets an ordinary offer with a boot file")
+  func plain() throws {
+    let message = try offer(Firmware.bios, delivery: .plain)
+    #expect(message.options[.vendorClass] == nil && message.options[.vendorSpecific] == nil)
+    #expect(message.bootFile == text("undionly.kpxe"))
   }
 
   @Test(
@@ -44,10 +116,10 @@ struct BootQuirkTests {
   }
 
   @Test(
-    "option 93 is a list of architectures: BIOS where 0 is in it, UEFI for all others",
+    "option 93 is a list of architectures: BIOS where 0 comes first or there is none, UEFI for all others",
     arguments: [
       ([0], true), ([6], false), ([7], false), ([9], false), ([10], false), ([11], false), ([27], false),
-      ([7, 9, 16], false), ([7, 0], true), ([], true),
+      ([7, 9, 16], false), ([7, 0], false), ([0, 7], true), ([], true),
     ] as [([UInt8], Bool)])
   func architectures(_ list: [UInt8], _ isBIOS: Bool) throws {
     var options: [DHCPOptionCode: [UInt8]] = [.vendorClass: text("PXEClient")]
@@ -100,7 +172,7 @@ struct BootQuirkTests {
     #expect(message.options[.vendorSpecific] == nil)
   }
 
-  @Test("PXEClient is never sent without option 43, whoever asks and whatever is answered")
+  @Test("PXEClient is never sent without option 43 unless port 4011 was chosen, whoever asks and whatever is answered")
   func noStrayVendorClass() throws {
     for options in [Firmware.bios, Firmware.uefi, Firmware.http, Firmware.ipxe, [:]] {
       for bootFile in [nil, "undionly.kpxe"] {

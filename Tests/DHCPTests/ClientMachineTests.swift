@@ -153,4 +153,66 @@ struct ClientMachineTests {
     #expect(lease.prefixLength == 32)
     #expect((lease.renewalSeconds, lease.rebindingSeconds) == (60, 60))
   }
+
+  /// The lease a server's ACK makes.
+  private func acquired(_ change: @escaping (inout DHCPMessage) -> Void) throws -> AcquiredLease {
+    var machine = Self.acquiring()
+    let discover = try Self.sent(machine.send(now: 0))
+    let request = try Self.sent(machine.received(Self.reply(.offer, to: discover.message), now: 0))
+    guard case .acquired(let lease) = machine.received(Self.reply(.acknowledge, to: request.message, change), now: 0)
+    else {
+      Issue.record("no lease")
+      throw CancellationError()
+    }
+    return lease
+  }
+
+  @Test("asks for MTU, search domains and routes, and for routes before the router (RFC 3442)")
+  func asksForNetworkOptions() throws {
+    var machine = Self.acquiring()
+    let list = try #require(try Self.sent(machine.send(now: 0)).message.parameterRequestList).map { Int($0) }
+    #expect(Set([26, 119, 121]).isSubset(of: list))
+    #expect(try #require(list.firstIndex(of: 121)) < #require(list.firstIndex(of: 3)))
+  }
+
+  @Test("the largest packet, search domains and routes of an ACK are in the lease")
+  func networkOptions() throws {
+    let routes = [
+      ClasslessRoute("192.168.128.0/17 via 10.0.0.7"), ClasslessRoute("0.0.0.0/0 via 10.0.0.1"),
+      ClasslessRoute("198.51.100.0/24 via 0.0.0.0"),
+    ].compactMap(\.self)
+    let lease = try acquired {
+      $0.options.set(.interfaceMTU, [0x23, 0x28])
+      $0.options.set(.domainSearch, DomainSearch.encode(["cluster.test", "example.test"]))
+      $0.options.set(.classlessRoutes, ClasslessRoute.encode(routes))
+      $0.options.set(.router, [10, 0, 0, 99])
+    }
+    #expect(lease.mtu == 9000)
+    #expect(lease.domainSearch == ["cluster.test", "example.test"])
+    #expect(lease.routes == [routes[0], routes[2]])
+    #expect(lease.router == address("10.0.0.1"))
+  }
+
+  @Test("where there are routes without a default one, the router option is passed over all the same")
+  func routesReplaceRouter() throws {
+    let lease = try acquired {
+      $0.options.set(.classlessRoutes, ClasslessRoute.encode([ClasslessRoute("10.9.0.0/16 via 10.0.0.7")!]))
+      $0.options.set(.router, [10, 0, 0, 99])
+    }
+    #expect(lease.router == nil)
+    #expect(lease.routes.map(\.description) == ["10.9.0.0/16 via 10.0.0.7"])
+  }
+
+  @Test("damaged options of the network are as good as absent")
+  func damagedNetworkOptions() throws {
+    let lease = try acquired {
+      $0.options.set(.classlessRoutes, [33, 10, 0, 0, 0, 0, 10, 0, 0, 7])
+      $0.options.set(.router, [10, 0, 0, 99])
+      // An IPv4 host takes 576 bytes at least.
+      $0.options.set(.interfaceMTU, [0, 68])
+      $0.options.set(.domainSearch, [9, 0x61])
+    }
+    #expect(lease.routes.isEmpty && lease.router == address("10.0.0.99"))
+    #expect(lease.mtu == nil && lease.domainSearch.isEmpty)
+  }
 }

@@ -5,12 +5,14 @@ import Testing
 
 /// RFC 2131, section 4.3, and what is ours beyond it.
 struct LeaseMachineTests {
-  static func machine(_ pool: String = "10.0.0.100-10.0.0.199", leases: [Lease] = []) -> LeaseMachine {
+  static func machine(
+    _ pool: String = "10.0.0.100-10.0.0.199", leases: [Lease] = [], reserve: Int = 0
+  ) -> LeaseMachine {
     LeaseMachine(
       networks: [
         LeaseNetwork(
           subnet: IPv4Subnet("10.0.0.0/24")!, ranges: [IPv4Range(pool)!], excluded: [address("10.0.0.1")])
-      ], leases: leases, leaseSeconds: 600)
+      ], leases: leases, leaseSeconds: 600, reserveSize: reserve)
   }
 
   static func client(_ number: UInt64, reservation: IPv4Address? = nil) -> LeaseClient {
@@ -22,11 +24,20 @@ struct LeaseMachineTests {
     var machine = LeaseMachineTests.machine()
     var now: Int64 = 1000
     var reserved: [IPv4Address: MACAddress] = [:]
+    /// Registered machines, and how many of them have no address.
+    var known: Set<MACAddress> = []
+    var waiting = 0
+
+    var book: AddressBook {
+      AddressBook(
+        owner: { [reserved] in reserved[$0] }, isKnown: { [known] in known.contains($0) },
+        waiting: { [waiting] in waiting })
+    }
 
     func handle(_ event: LeaseEvent, _ number: UInt64) -> LeaseDecision {
       let reservation = reserved.first { $0.value == card(number) }?.key
       return machine.handle(
-        event, from: client(number, reservation: reservation), network: 0, now: now, owner: { reserved[$0] })
+        event, from: client(number, reservation: reservation), network: 0, now: now, book: book)
     }
 
     /// DISCOVER; the address offered.

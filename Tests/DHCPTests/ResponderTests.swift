@@ -11,6 +11,8 @@ final class ResponderDesk: ClientPolicy {
 
   private struct Answers {
     var bootFile: String?
+    var delivery: BootDelivery?
+    var exchange: Exchange?
     var reservations: [MACAddress: IPv4Address] = [:]
     var asked: [ClientDescription] = []
   }
@@ -18,14 +20,16 @@ final class ResponderDesk: ClientPolicy {
   private let made = Mutex<Responder?>(nil)
 
   init(
-    bootFile: String? = "undionly.kpxe", reservations: [MACAddress: IPv4Address] = [:], allowsDynamicBOOTP: Bool = false
+    bootFile: String? = "undionly.kpxe", reservations: [MACAddress: IPv4Address] = [:],
+    allowsDynamicBOOTP: Bool = false, delivery: BootDelivery? = nil, mode: DHCPServerConfiguration.Mode = .authoritative
   ) {
     answers.withLock {
       $0.bootFile = bootFile
+      $0.delivery = delivery
       $0.reservations = reservations
     }
     let configuration = DHCPServerConfiguration(
-      interface: "eth1", serverAddress: Self.server,
+      mode: mode, interface: "eth1", serverAddress: Self.server,
       network: .init(
         subnet: IPv4Subnet("10.0.0.0/24")!, pools: [IPv4Range("10.0.0.100-10.0.0.199")!], router: address("10.0.0.254"),
         mtu: 9000, domainSearch: ["cluster.test", "test"], routes: [ClasslessRoute("192.168.0.0/16 via 10.0.0.7")!]),
@@ -47,10 +51,21 @@ final class ResponderDesk: ClientPolicy {
   func boot(for client: ClientDescription) -> BootAnswer {
     answers.withLock {
       $0.asked.append(client)
-      return BootAnswer(bootFile: $0.bootFile, hostName: "n0000", reason: "a test")
+      return BootAnswer(bootFile: $0.bootFile, hostName: "n0000", reason: "a test", delivery: $0.delivery)
     }
   }
   var lastAsked: ClientDescription? { answers.withLock { $0.asked.last } }
+  /// What an observer was told last.
+  var lastExchange: Exchange? { answers.withLock { $0.exchange } }
+
+  /// What port 4011 answers.
+  func bootServerReply(to message: DHCPMessage) throws -> DHCPMessage {
+    let received = try DHCPMessage(parsing: message.serialized().span)
+    let responder = try #require(made.withLock { $0 })
+    let response = try responder.respond(toBootServerRequest: received)
+    answers.withLock { $0.exchange = response.exchange }
+    return try DHCPMessage(parsing: Array(response.bytes[UDPFrame.headerLength...]).span)
+  }
 
   struct Reply {
     var message: DHCPMessage
@@ -66,6 +81,7 @@ final class ResponderDesk: ClientPolicy {
     let responder = try #require(made.withLock { $0 })
     var response: Response?
     try responder.respond(to: received, Reception(wasBroadcast: broadcast), now: now) { response = $0 }
+    answers.withLock { $0.exchange = response?.exchange }
     guard let response, !response.bytes.isEmpty else { return nil }
     let bytes = Array(response.bytes[UDPFrame.headerLength...])
     return Reply(

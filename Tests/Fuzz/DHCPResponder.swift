@@ -3,10 +3,10 @@
 //
 // module NetworkTypes: Sources/NetworkTypes/*.swift
 // module DHCPWire: Sources/DHCP/Wire/*.swift
-// module DHCP: Sources/DHCP/Leases/*.swift Sources/DHCP/Server/BootOptions.swift Sources/DHCP/Server/Client*.swift
+// module DHCP: Sources/DHCP/Leases/*.swift Sources/DHCP/Server/Boot*.swift Sources/DHCP/Server/Client*.swift
 // module DHCP: Sources/DHCP/Server/DHCPServerConfiguration.swift Sources/DHCP/Server/ReplyComposer.swift
-// module DHCP: Sources/DHCP/Server/Responder.swift Sources/DHCP/Server/RogueWatch.swift
-// module DHCP: Sources/DHCP/Server/SpeakerRules.swift
+// module DHCP: Sources/DHCP/Server/Responder*.swift Sources/DHCP/Server/RogueWatch.swift
+// module DHCP: Sources/DHCP/Server/SpeakerRules.swift Sources/DHCP/Server/ExchangePackets.swift
 import DHCP
 import DHCPWire
 import NetworkTypes
@@ -24,6 +24,12 @@ private struct Policy: ClientPolicy {
     BootAnswer(bootFile: client.speaker == .other ? nil : "undionly.kpxe", hostName: "n0001", reason: "fuzzed")
   }
 }
+
+private let proxyConfiguration: DHCPServerConfiguration = {
+  var proxy = configuration
+  proxy.mode = .proxy
+  return proxy
+}()
 
 private let configuration: DHCPServerConfiguration = {
   guard let subnet = IPv4Subnet("10.0.0.0/24"), let pool = IPv4Range("10.0.0.100-10.0.0.103"),
@@ -44,6 +50,7 @@ private let configuration: DHCPServerConfiguration = {
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   let input = Span(_unsafeStart: start, count: count)
   let responder = Responder(configuration, policy: Policy(), leases: [], isObserved: true)
+  let proxy = Responder(proxyConfiguration, policy: Policy(), leases: [], isObserved: true)
   var bound: [IPv4Address: Lease] = [:]
   var now: Int64 = 1000
   var index = 0
@@ -61,6 +68,11 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         bound[lease.address] = lease
       }
     }
+    try? proxy.respond(to: message, Reception(wasBroadcast: wasBroadcast), now: now) { response in
+      check(response, to: message)
+      precondition(response.changes.isEmpty, "a proxy records nothing")
+    }
+    if let response = try? responder.respond(toBootServerRequest: message) { check(response, to: message) }
   }
   return 0
 }

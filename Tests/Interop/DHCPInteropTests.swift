@@ -12,7 +12,7 @@ import Testing
 @Suite(.enabled(if: NetworkNamespace.isAvailable, Comment(rawValue: NetworkNamespace.unavailable)), .serialized)
 struct DHCPInteropTests {
   /// Prints what busybox tells its script, one word=value per line.
-  private static let script = """
+  static let script = """
     #!/bin/sh
     echo "event=$1"
     for name in ip mask router dns domain hostname serverid lease mtu search staticroutes; do
@@ -23,6 +23,7 @@ struct DHCPInteropTests {
       ip address flush dev "$interface"
       ip address add "$ip/$mask" dev "$interface"
     fi
+    echo "told=$1"
     """
 
   private func withScript<Result>(_ body: (String) async throws -> Result) async throws -> Result {
@@ -34,7 +35,7 @@ struct DHCPInteropTests {
 
   /// Another process writes it: were it open here for a moment, a child that another test starts in that moment
   /// would hold it open too, and it could not be run ("text file busy").
-  private static func makeProgram(_ path: String, _ text: String) async throws {
+  static func makeProgram(_ path: String, _ text: String) async throws {
     try text.write(toFile: path + ".text", atomically: true, encoding: .utf8)
     defer { unlink(path + ".text") }
     try await Command("install", "-m", "755", path + ".text", path).run(timeout: .seconds(20)).check()

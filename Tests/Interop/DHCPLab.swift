@@ -20,8 +20,12 @@ struct DHCPLab {
   let card: MACAddress
 
   /// Runs a server on a cable of its own for the time of `body`.
+  /// - Parameter prepare: Done before the server starts; the interface is its end of the cable.
   static func with(
     store: MemoryLeaseStore = MemoryLeaseStore(), policy: TestPolicy = TestPolicy(), leaseSeconds: UInt32 = 600,
+    pools: [String] = ["10.77.0.100-10.77.0.199"], relayed: [DHCPServerConfiguration.Network] = [],
+    searchMilliseconds: Int = 0, logger: Logger = Logger(label: "dhcp"),
+    prepare: (_ clients: NetworkNamespace, _ interface: String) async throws -> Void = { _, _ in },
     _ body: (DHCPLab) async throws -> Void
   ) async throws {
     try await NetworkNamespace.with("dhcp") { clients in
@@ -35,8 +39,9 @@ struct DHCPLab {
       try await Command("ip", "address", "add", "\(serverAddress)/24", "broadcast", "+", "dev", interface).run().check()
       try await Command("ip", "link", "set", interface, "up").run().check()
       try await clients.ip("link", "set", "eth0", "up")
+      try await prepare(clients, interface)
       let subnet = try #require(IPv4Subnet(subnet))
-      let pool = try #require(IPv4Range("10.77.0.100-10.77.0.199"))
+      let pools = try pools.map { try #require(IPv4Range($0)) }
       let route = try #require(ClasslessRoute("192.168.128.0/17 via 10.77.0.7"))
       let exchanges = ExchangeLog()
       let (ready, isReady) = AsyncStream<Void>.makeStream()
@@ -44,10 +49,11 @@ struct DHCPLab {
         configuration: DHCPServerConfiguration(
           interface: interface, serverAddress: serverAddress,
           network: .init(
-            subnet: subnet, pools: [pool], router: serverAddress, mtu: 1400,
-            domainSearch: ["cluster.test", "example.test"], routes: [route]), leaseSeconds: leaseSeconds,
-          nameServers: [serverAddress], domain: "cluster.test"),
-        policy: policy, store: store, observer: exchanges, logger: Logger(label: "dhcp"),
+            subnet: subnet, pools: pools, router: serverAddress, mtu: 1400,
+            domainSearch: ["cluster.test", "example.test"], routes: [route]), relayed: relayed,
+          leaseSeconds: leaseSeconds,
+          nameServers: [serverAddress], domain: "cluster.test", searchMilliseconds: searchMilliseconds),
+        policy: policy, store: store, observer: exchanges, logger: logger,
         whenReady: { isReady.finish() })
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
@@ -89,7 +95,11 @@ final class MemoryLeaseStore: LeaseStore {
 struct TestPolicy: ClientPolicy {
   var reservations: [MACAddress: IPv4Address] = [:]
   var bootFile: String?
+  /// Registered machines, and how many of them have no address.
+  var known: Set<MACAddress> = []
+  var waiting = 0
 
+  func isKnown(_ card: MACAddress) -> Bool { known.contains(card) }
   func reservation(for client: ClientDescription) -> IPv4Address? { reservations[client.hardwareAddress] }
   func owner(of address: IPv4Address) -> MACAddress? { reservations.first { $0.value == address }?.key }
   func boot(for client: ClientDescription) -> BootAnswer {
@@ -101,6 +111,7 @@ struct TestPolicy: ClientPolicy {
 final class ExchangeLog: ExchangeObserver {
   private let exchanges = Mutex<[Exchange]>([])
   private let servers = Mutex<[OtherServer]>([])
+  private let found = Mutex<[AddressConflict]>([])
   private let stream: AsyncStream<Void>
   private let signal: AsyncStream<Void>.Continuation
 
@@ -118,6 +129,12 @@ final class ExchangeLog: ExchangeObserver {
     signal.yield()
   }
 
+  func observed(_ conflict: AddressConflict) {
+    found.withLock { $0.append(conflict) }
+    signal.yield()
+  }
+
+  var conflicts: [AddressConflict] { found.withLock { $0 } }
   var otherServers: [OtherServer] { servers.withLock { $0 } }
   var all: [Exchange] { exchanges.withLock { $0 } }
   /// `DISCOVER>OFFER` and so on.
@@ -125,13 +142,13 @@ final class ExchangeLog: ExchangeObserver {
 
   /// Waits until an exchange reads like `step`.
   /// - Returns: Whether one did within ten seconds.
-  func contains(_ step: String) async -> Bool {
-    await holds { self.steps.contains(step) }
+  func contains(_ step: String, within limit: Duration = .seconds(10)) async -> Bool {
+    await holds(within: limit) { self.steps.contains(step) }
   }
 
   /// Waits until something is true of what was observed.
-  /// - Returns: Whether it was within ten seconds.
-  func holds(_ condition: @escaping @Sendable () -> Bool) async -> Bool {
+  /// - Returns: Whether it was in time.
+  func holds(within limit: Duration = .seconds(10), _ condition: @escaping @Sendable () -> Bool) async -> Bool {
     await withTaskGroup(of: Bool.self) { group in
       group.addTask {
         if condition() { return true }
@@ -139,7 +156,7 @@ final class ExchangeLog: ExchangeObserver {
         return false
       }
       group.addTask {
-        try? await Task.sleep(for: .seconds(10))
+        try? await Task.sleep(for: limit)
         return false
       }
       let result = await group.next() ?? false

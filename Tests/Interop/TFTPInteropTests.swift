@@ -1,56 +1,27 @@
 import Foundation
 import Lab
-import Logging
-import NetworkTypes
-import TFTP
 import Testing
 
 /// The real server on loopback, and the clients that people and firmware have.
 @Suite(.timeLimit(.minutes(5)))
 struct TFTPInteropTests {
-  static let sizes = [0, 1, 511, 512, 513, 5_000_000]
-
-  /// A client, and the command by which it reads one file.
-  enum Client: String, CaseIterable, Sendable {
-    case tftpHPA, atftp, atftpWindow16, atftpBlocks1432, curl, curlBlocks1468, busybox, busyboxBlocks1468
-
-    func command(_ name: String, to path: String, port: Int) -> Command {
-      switch self {
-      case .tftpHPA: Command("tftp", "-m", "binary", "127.0.0.1", "\(port)", "-c", "get", name, path)
-      case .atftp: atftp([], name, path, port)
-      case .atftpWindow16: atftp(["--option", "windowsize 16", "--option", "blksize 1468"], name, path, port)
-      case .atftpBlocks1432: atftp(["--option", "blksize 1432", "--option", "tsize 0"], name, path, port)
-      case .curl: Command("curl", "-sS", "-o", path, "tftp://127.0.0.1:\(port)/\(name)")
-      case .curlBlocks1468:
-        Command("curl", "-sS", "--tftp-blksize", "1468", "-o", path, "tftp://127.0.0.1:\(port)/\(name)")
-      case .busybox: Command("busybox", "tftp", "-g", "-r", name, "-l", path, "127.0.0.1", "\(port)")
-      case .busyboxBlocks1468:
-        Command("busybox", "tftp", "-b", "1468", "-g", "-r", name, "-l", path, "127.0.0.1", "\(port)")
-      }
-    }
-
-    private func atftp(_ options: [String], _ name: String, _ path: String, _ port: Int) -> Command {
-      Command(["atftp"] + options + ["-g", "-r", name, "-l", path, "127.0.0.1", "\(port)"])
-    }
-  }
-
-  @Test(arguments: Client.allCases)
-  func everyClientReadsEverySizeRight(client: Client) async throws {
-    try await withSite { site in
-      for size in Self.sizes {
+  @Test(arguments: TFTPClient.allCases)
+  func everyClientReadsEverySizeRight(client: TFTPClient) async throws {
+    try await TFTPSite.with { site in
+      for size in TFTPSite.sizes {
         let path = site.directory + "/got-\(client.rawValue)-\(size)"
         try await client.command("file-\(size)", to: path, port: site.port).run(timeout: .seconds(60)).check()
         #expect(try site.bytes(path) == site.files["file-\(size)"], "\(size) bytes")
       }
-      let finished = await site.log.count(of: .finished, atLeast: Self.sizes.count)
-      #expect(finished == Self.sizes.count)
+      let finished = await site.log.count(of: .finished, atLeast: TFTPSite.sizes.count)
+      #expect(finished == TFTPSite.sizes.count)
     }
   }
 
   @Test func severalClientsAtOnceAllGetTheirBytes() async throws {
-    try await withSite { site in
+    try await TFTPSite.with { site in
       try await withThrowingTaskGroup(of: (String, String).self) { group in
-        for client in Client.allCases {
+        for client in TFTPClient.allCases {
           for copy in 0..<2 {
             group.addTask {
               let path = site.directory + "/at-once-\(client.rawValue)-\(copy)"
@@ -67,8 +38,8 @@ struct TFTPInteropTests {
   }
 
   @Test func aMissingFileIsToldByEveryClient() async throws {
-    try await withSite { site in
-      for client in Client.allCases {
+    try await TFTPSite.with { site in
+      for client in TFTPClient.allCases {
         let path = site.directory + "/missing-\(client.rawValue)"
         let result = try await client.command("missing", to: path, port: site.port).run(timeout: .seconds(30))
         let said = result.output + result.errors
@@ -81,7 +52,7 @@ struct TFTPInteropTests {
   }
 
   @Test func anUploadIsRefusedAndLeavesNothing() async throws {
-    try await withSite { site in
+    try await TFTPSite.with { site in
       let path = site.directory + "/upload"
       try Data("x".utf8).write(to: URL(filePath: path))
       let result = try await Command("curl", "-sS", "-T", path, "tftp://127.0.0.1:\(site.port)/upload")
@@ -92,92 +63,11 @@ struct TFTPInteropTests {
   }
 
   @Test func netasciiReachesTheClientAsTheTextItWas() async throws {
-    try await withSite { site in
+    try await TFTPSite.with { site in
       let path = site.directory + "/got-text"
       try await Command("tftp", "-m", "ascii", "127.0.0.1", "\(site.port)", "-c", "get", "text", path)
         .run(timeout: .seconds(30)).check()
       #expect(try site.bytes(path) == site.files["text"])
     }
-  }
-}
-
-/// A server with files of all sizes, one of them on disk in two parts.
-private struct TFTPSite: Sendable {
-  let port: Int
-  let directory: String
-  let files: [String: [UInt8]]
-  let log: CountingLog
-
-  func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: path))) }
-}
-
-private func withSite(_ body: @escaping @Sendable (TFTPSite) async throws -> Void) async throws {
-  let directory = FileManager.default.temporaryDirectory.appending(path: "tftp-\(UUID().uuidString)").path
-  try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-  defer { try? FileManager.default.removeItem(atPath: directory) }
-  var files: [String: [UInt8]] = ["text": Array("one\ntwo\rthree\r\nfour\n".utf8)]
-  for size in TFTPInteropTests.sizes {
-    files["file-\(size)"] = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8 ^ $0 >> 16) }
-  }
-  var contents = files.mapValues { Content(parts: [.bytes($0)]) }
-  let large = files["file-5000000"] ?? []
-  let onDisk = directory + "/content"
-  try Data(large[..<3_000_001]).write(to: URL(filePath: onDisk))
-  contents["file-5000000"] = Content(
-    parts: [.file(path: onDisk, size: 3_000_001), .bytes(Array(large[3_000_001...]))])
-
-  let log = CountingLog()
-  let loopback = try #require(IPv4Subnet(containing: IPv4Address(127, 0, 0, 0), prefixLength: 8))
-  let server = try TFTPServer(
-    ServerConfiguration(address: IPv4Address(127, 0, 0, 1), port: 0, subnets: [loopback]),
-    source: NamedContent(contents: contents), observer: log,
-    logger: Logger(label: "tftp.test", factory: { _ in SwiftLogNoOpLogHandler() }))
-  let site = TFTPSite(port: server.port, directory: directory, files: files, log: log)
-  try await withThrowingTaskGroup(of: Void.self) { group in
-    group.addTask { try await server.run() }
-    try await body(site)
-    group.cancelAll()
-    try await group.waitForAll()
-  }
-}
-
-private struct NamedContent: ContentSource {
-  var contents: [String: Content]
-
-  func content(named name: String, for client: IPv4Address, at server: IPv4Address) async -> ContentAnswer {
-    contents[name].map { .content($0) } ?? .notFound("\(name) is not here")
-  }
-}
-
-/// Counts events as they come.
-private actor CountingLog: TransferObserver {
-  enum Kind { case started, progress, finished, probed, failed, refused }
-
-  private var counts: [Kind: Int] = [:]
-  private let news: AsyncStream<Kind>
-  private let teller: AsyncStream<Kind>.Continuation
-
-  init() {
-    (news, teller) = AsyncStream.makeStream(of: Kind.self)
-  }
-
-  nonisolated func observed(_ event: TransferEvent) {
-    switch event.kind {
-    case .started: teller.yield(.started)
-    case .progress: teller.yield(.progress)
-    case .finished: teller.yield(.finished)
-    case .probed: teller.yield(.probed)
-    case .failed: teller.yield(.failed)
-    case .refused: teller.yield(.refused)
-    }
-  }
-
-  /// How many events of this kind there were, once there are `least`; the suite's time limit ends the wait.
-  func count(of kind: Kind, atLeast least: Int) async -> Int {
-    var iterator = news.makeAsyncIterator()
-    while counts[kind, default: 0] < least, let next = await iterator.next(isolation: self) {
-      counts[next, default: 0] += 1
-    }
-    return counts[kind, default: 0]
   }
 }

@@ -7,6 +7,8 @@ package final class Appliance: Sendable {
   /// What differs from one test's configuration to another's.
   package struct Settings: Sendable {
     package var interface = Site.serverInterface
+    /// `dhcp.mode`; pool and lease time are said only where addresses are given.
+    package var mode = "authoritative"
     package var pool = Site.pool
     package var leaseSeconds = 3600
     package var defaultCapsule = "debian-12"
@@ -22,9 +24,8 @@ package final class Appliance: Sendable {
       network:
         interface: \(interface)
       dhcp:
-        mode: authoritative
-        pool: \(pool)
-        leaseSeconds: \(leaseSeconds)
+        mode: \(mode)
+      \(mode == "authoritative" ? "  pool: \(pool)\n  leaseSeconds: \(leaseSeconds)" : "")
       paths:
         state: \(state)
       defaults:

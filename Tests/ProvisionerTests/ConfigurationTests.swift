@@ -34,6 +34,7 @@ struct ConfigurationTests {
         mtu: 9000
         domainSearch: [cluster.example, example]
         routes: 192.168.0.0/16 via 10.2.0.7
+        conflictProbe: false
         relayed:
           - { subnet: 10.2.0.0/16, pool: 10.2.1.1-10.2.200.254, router: 10.2.0.1 }
           - { subnet: 10.3.0.0/16, pool: 10.3.1.1-10.3.1.9, mtu: 1500, routes: [10.9.0.0/16 via 10.3.0.2] }
@@ -46,6 +47,7 @@ struct ConfigurationTests {
     let configuration = try Configuration.parse(yaml: yaml, file: "p.yaml")
     #expect(configuration.network.interfaces == ["eth1", "eth2"] && !configuration.network.answerRouterSearch)
     #expect(configuration.dhcp.mode == .proxy && configuration.dhcp.dns.count == 2 && configuration.dhcp.ntp.count == 1)
+    #expect(!configuration.dhcp.conflictProbe && Configuration.DHCP().conflictProbe)
     #expect(configuration.dhcp.relayed.first?.router == IPv4Address(10, 2, 0, 1))
     #expect(configuration.tftp.port == 6900 && configuration.tftp.singlePort)
     #expect(configuration.dhcp.mtu == 9000 && configuration.dhcp.domainSearch == ["cluster.example", "example"])

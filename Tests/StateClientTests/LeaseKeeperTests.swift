@@ -1,4 +1,5 @@
 import DHCPClient
+import DHCPWire
 import NetworkTypes
 import StateClient
 import StateProtocol
@@ -115,5 +116,21 @@ struct LeaseKeeperTests {
     endless.leaseSeconds = .max
     let keeper = LeaseKeeper(endless, actions: Fake().actions, say: { _ in })
     #expect(keeper.dueAt == .infinity)
+  }
+
+  @Test("the handed-over lease carries MTU, search domains and routes, and one without them is read too")
+  func record() throws {
+    var rich = lease()
+    rich.mtu = 9000
+    rich.domainSearch = ["cluster.test"]
+    rich.routes = [ClasslessRoute("192.168.128.0/17 via 10.0.0.7")!]
+    let bytes = try ProtocolJSON.encode(LeaseRecord(rich))
+    let read = try ProtocolJSON.decode(LeaseRecord.self, from: bytes, limit: 4096)
+    #expect(AcquiredLease(read) == rich)
+    // As a stage 1 of another age wrote it.
+    let old = try ProtocolJSON.decode(
+      LeaseRecord.self, from: try ProtocolJSON.encode(LeaseRecord(lease())), limit: 4096)
+    #expect(old.mtu == nil && old.routes == nil && old.domainSearch == nil)
+    #expect(AcquiredLease(old) == lease())
   }
 }

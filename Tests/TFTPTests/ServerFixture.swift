@@ -150,6 +150,17 @@ struct RawClient: ~Copyable {
     return (Packet(parsing: Array(buffer[..<count])), Int(UInt16(bigEndian: name.sin_port)))
   }
 
+  /// The sizes of all packets that are here already.
+  func receiveAll() -> [Int] {
+    var sizes: [Int] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+      guard count >= 0 else { return sizes }
+      sizes.append(count)
+    }
+  }
+
   /// Waits on a thread of its own: those that run tasks are few, and the server needs them.
   private static func isReadable(_ descriptor: Int32, within milliseconds: Int32) async -> Bool {
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)

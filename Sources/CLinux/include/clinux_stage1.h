@@ -15,7 +15,9 @@ int clinux_interface_flags(const char *name, unsigned *flags);
 int clinux_interface_up(const char *name);
 // Addresses in network order. Sets address, mask and broadcast.
 int clinux_interface_address(const char *name, uint32_t address, uint32_t netmask, uint32_t broadcast);
-int clinux_default_route(const char *name, uint32_t gateway);
+// A gateway of 0: the destination is on the link itself. A route that is there already is no error.
+int clinux_interface_route(const char *name, uint32_t destination, uint32_t netmask, uint32_t gateway);
+int clinux_interface_mtu(const char *name, int bytes);
 
 // makedev() is a macro.
 uint64_t clinux_makedev(unsigned major, unsigned minor);

@@ -1,11 +1,12 @@
+package import DHCPWire
 package import NetworkTypes
 
 /// An address a DHCP server gave this machine, and what came with it.
-package struct AcquiredLease: Hashable, Sendable, Codable {
+package struct AcquiredLease: Hashable, Sendable {
   package var address: IPv4Address
   /// Bits of the network's prefix, from option 1; 32 where the server sent none.
   package var prefixLength: Int
-  /// Option 3, the first one.
+  /// The default route: that of option 121 where the server sent one, else the first of option 3.
   package var router: IPv4Address?
   /// Option 54: the server that gave the address, to be asked again when it renews.
   package var serverIdentifier: IPv4Address
@@ -25,11 +26,18 @@ package struct AcquiredLease: Hashable, Sendable, Codable {
   package var domain: String?
   /// Option 42.
   package var timeServers: [IPv4Address]
+  /// Option 26: the largest packet of the network, in bytes with its IP header.
+  package var mtu: UInt16?
+  /// Option 119: where names are looked up, first to last.
+  package var domainSearch: [String]
+  /// Option 121 without the default route, which is ``router``.
+  package var routes: [ClasslessRoute]
 
   package init(
     address: IPv4Address, prefixLength: Int, router: IPv4Address?, serverIdentifier: IPv4Address,
     leaseSeconds: UInt32, renewalSeconds: UInt32, rebindingSeconds: UInt32, obtainedAt: Int64,
-    hostName: String? = nil, nameServers: [IPv4Address] = [], domain: String? = nil, timeServers: [IPv4Address] = []
+    hostName: String? = nil, nameServers: [IPv4Address] = [], domain: String? = nil, timeServers: [IPv4Address] = [],
+    mtu: UInt16? = nil, domainSearch: [String] = [], routes: [ClasslessRoute] = []
   ) {
     self.address = address
     self.prefixLength = prefixLength
@@ -43,6 +51,9 @@ package struct AcquiredLease: Hashable, Sendable, Codable {
     self.nameServers = nameServers
     self.domain = domain
     self.timeServers = timeServers
+    self.mtu = mtu
+    self.domainSearch = domainSearch
+    self.routes = routes
   }
 
   /// Never runs out.

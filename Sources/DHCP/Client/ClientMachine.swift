@@ -195,8 +195,10 @@ package struct ClientMachine: Sendable {
     }
     message.options.set(.maximumMessageSize, [0x05, 0xDC])
     let wanted: [DHCPOptionCode] = [
-      .subnetMask, .router, .nameServers, .hostName, .domainName, .timeServers, .leaseTime, .serverIdentifier,
-      .renewalTime, .rebindingTime,
+      // RFC 3442: "The Classless Static Routes option code MUST appear in the parameter request list
+      // prior to" the router option's.
+      .subnetMask, .classlessRoutes, .router, .nameServers, .hostName, .domainName, .domainSearch, .interfaceMTU,
+      .timeServers, .leaseTime, .serverIdentifier, .renewalTime, .rebindingTime,
     ]
     message.options.set(.parameterRequestList, wanted.map(\.rawValue))
     return message
@@ -209,12 +211,16 @@ package struct ClientMachine: Sendable {
       reply.options.unsigned32(.rebindingTime) ?? UInt32(UInt64(seconds) * 7 / 8), seconds)
     let renewal = min(reply.options.unsigned32(.renewalTime) ?? seconds / 2, rebinding)
     let mask = reply.options.address(.subnetMask)?.rawValue
+    let routes = reply.classlessRoutes
+    func isDefault(_ route: ClasslessRoute) -> Bool { route.destination.prefixLength == 0 && route.router != .any }
     return AcquiredLease(
       address: reply.yourAddress,
       // A mask with holes is none.
       prefixLength: mask.flatMap { (~$0).leadingZeroBitCount + (~$0).nonzeroBitCount == 32 ? $0.nonzeroBitCount : nil }
         ?? before?.prefixLength ?? 32,
-      router: reply.options.addresses(.router).first,
+      // RFC 3442: "If the DHCP server returns both a Classless Static Routes option and a Router option,
+      // the DHCP client MUST ignore the Router option."
+      router: routes.map { $0.first(where: isDefault)?.router } ?? reply.options.addresses(.router).first,
       serverIdentifier: reply.serverIdentifier ?? offer?.serverIdentifier ?? before?.serverIdentifier ?? .any,
       leaseSeconds: seconds, renewalSeconds: renewal, rebindingSeconds: rebinding,
       // RFC 2131, section 4.4.1: the lease counts from when the request was sent.
@@ -222,6 +228,10 @@ package struct ClientMachine: Sendable {
       hostName: reply.options.text(.hostName),
       nameServers: reply.options.addresses(.nameServers),
       domain: reply.options.text(.domainName),
-      timeServers: reply.options.addresses(.timeServers))
+      timeServers: reply.options.addresses(.timeServers),
+      // Every host takes packets of 576 bytes (RFC 791): less is a mistake that would cut the node off.
+      mtu: reply.options.unsigned16(.interfaceMTU).flatMap { $0 >= 576 ? $0 : nil },
+      domainSearch: reply.domainSearch ?? [],
+      routes: routes?.filter { !isDefault($0) } ?? [])
   }
 }

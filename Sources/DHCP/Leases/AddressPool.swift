@@ -3,7 +3,8 @@ import NetworkTypes
 /// The addresses of one network: who has them, who was offered them, and which is given out next.
 ///
 /// Giving out an address costs a step of the cursor while there are addresses that nobody had, and
-/// a heap operation afterwards; nothing ever walks over all leases.
+/// a heap operation afterwards; nothing ever walks over all leases. An address is in one place at a
+/// time: ahead of the cursor, in a queue, or in the reserve of those that are probed.
 struct AddressPool {
   struct Offer {
     var address: IPv4Address
@@ -30,11 +31,22 @@ struct AddressPool {
   private var cursor = (range: 0, offset: 0)
   /// Addresses behind the cursor that nobody had, each once.
   private var unused = ExpiryQueue()
-  /// Addresses on record, each with one valid entry.
+  /// Addresses on record, each with one valid entry, but for those in `reserve` and `kept`.
   private var remembered = ExpiryQueue()
+  /// Addresses on record that were found to be a registered machine's: nobody else gets them while
+  /// there are others.
+  private var kept = ExpiryQueue()
+  /// Addresses that the queues have handed over to be probed.
+  private var reserve: ProbeReserve
+  /// How many addresses of the ranges there are, and how many of them are on record.
+  private let size: Int
+  private var recordCount = 0
 
-  init(_ network: LeaseNetwork) {
+  /// - Parameter reserveSize: How many addresses are to be probed ahead; 0 for none.
+  init(_ network: LeaseNetwork, reserveSize: Int = 0) {
     self.network = network
+    size = network.ranges.reduce(0) { $0 + $1.count }
+    reserve = ProbeReserve(size: min(reserveSize, size))
   }
 
   func lease(at address: IPv4Address) -> Lease? { records[address]?.lease }
@@ -47,9 +59,12 @@ struct AddressPool {
     return offer.address
   }
 
+  /// Whether the address was offered to this client, be it long ago.
+  func hasOffer(of address: IPv4Address, to holder: LeaseHolder) -> Bool { offers[holder]?.address == address }
+
   /// Whether the address may be given to this client now.
   func isFree(
-    _ address: IPv4Address, for holder: LeaseHolder, at now: Int64, owner: (IPv4Address) -> MACAddress?
+    _ address: IPv4Address, for holder: LeaseHolder, at now: Int64, _ book: AddressBook
   ) -> Bool {
     guard network.mayHost(address) else { return false }
     if let lease = records[address]?.lease, lease.state != .released, lease.expires > now {
@@ -58,14 +73,24 @@ struct AddressPool {
     if let other = offered[address], other != holder, let offer = offers[other], offer.expires > now {
       return false
     }
-    return !isReserved(address, forOtherThan: holder, owner: owner)
+    return !isReserved(address, forOtherThan: holder, book)
   }
 
-  func isReserved(
-    _ address: IPv4Address, forOtherThan holder: LeaseHolder, owner: (IPv4Address) -> MACAddress?
-  ) -> Bool {
-    guard let card = owner(address) else { return false }
+  func isReserved(_ address: IPv4Address, forOtherThan holder: LeaseHolder, _ book: AddressBook) -> Bool {
+    guard let card = book.owner(address) else { return false }
     return holder != .hardware(card)
+  }
+
+  /// Whether a registered machine had this address last, another one than `holder`: it is to find it again.
+  func isKept(_ address: IPv4Address, from holder: LeaseHolder, _ book: AddressBook) -> Bool {
+    guard let lease = records[address]?.lease, lease.state != .declined, lease.holder != holder else { return false }
+    return addresses[lease.holder] == address && book.isKnown(lease.holder)
+  }
+
+  /// Whether a client that nobody registered may have this address, which may be one that nobody had: the
+  /// registered machines that have none yet find one each, in half of the pool at most.
+  func isLeft(_ address: IPv4Address, _ book: AddressBook) -> Bool {
+    records[address] != nil || !network.isPooled(address) || size - recordCount > min(book.waiting(), size / 2)
   }
 
   mutating func setOffer(_ address: IPv4Address, to holder: LeaseHolder, until expires: Int64) {
@@ -90,6 +115,7 @@ struct AddressPool {
       addresses[previous.lease.holder] = nil
     }
     var queuedAt = previous?.queuedAt ?? .max
+    if previous == nil, network.isPooled(lease.address) { recordCount += 1 }
     // An entry that comes too early is put back when it comes up; one too late would keep the address.
     if queuedAt > lease.expires, network.isPooled(lease.address) {
       queuedAt = lease.expires
@@ -109,42 +135,146 @@ struct AddressPool {
     if isBetter { addresses[lease.holder] = known.address }
   }
 
-  /// The next address for a client that has none: one that nobody had, else the one free the longest.
+  // MARK: Addresses for new clients
+
+  /// The next address for a client that has none: a probed one, else one that nobody had, else the one
+  /// free the longest.
+  /// - Parameter isKnown: Whether the client is a registered machine.
   mutating func next(
-    for holder: LeaseHolder, at now: Int64, offerSeconds: Int64, owner: (IPv4Address) -> MACAddress?
-  ) -> (address: IPv4Address, reason: LeaseReason)? {
-    while let address = advance() {
-      guard records[address] == nil, network.mayHost(address) else { continue }
-      if isFree(address, for: holder, at: now, owner: owner) {
-        unused.insert(address, at: now + offerSeconds)
-        return (address, .neverUsed)
+    for holder: LeaseHolder, isKnown: Bool, at now: Int64, offerSeconds: Int64, _ book: AddressBook
+  ) -> (address: IPv4Address, reason: LeaseReason, isProbed: Bool)? {
+    let allowsNew = isKnown || size - recordCount > min(book.waiting(), size / 2)
+    var found: IPv4Address?
+    var isProbed = false
+    while let entry = reserve.take(where: { allowsNew || records[$0] != nil }) {
+      if isFree(entry.address, for: holder, at: now, book), !isKept(entry.address, from: holder, book) {
+        found = entry.address
+        isProbed = now - entry.time < ProbeReserve.staleSeconds
+        break
       }
+      queue(entry.address, at: retryTime(of: entry.address, at: now))
+    }
+    if found == nil { found = takeFree(for: holder, allowsNew: allowsNew, at: now, book) }
+    if let found {
+      queue(found, at: now + offerSeconds)
+    } else {
+      // What is being probed is not known to be taken.
+      found = reserve.probing.first {
+        (allowsNew || records[$0] != nil) && isFree($0, for: holder, at: now, book) && !isKept($0, from: holder, book)
+      }
+    }
+    if found == nil { found = takeKept(for: holder, isKnown: isKnown, at: now, offerSeconds: offerSeconds, book) }
+    return found.map { ($0, records[$0] == nil ? .neverUsed : .longestUnused, isProbed) }
+  }
+
+  /// Takes the next free address out of the queues.
+  private mutating func takeFree(
+    for holder: LeaseHolder, allowsNew: Bool, at now: Int64, _ book: AddressBook
+  ) -> IPv4Address? {
+    while allowsNew, let address = advance() {
+      guard records[address] == nil, network.mayHost(address) else { continue }
+      if isFree(address, for: holder, at: now, book) { return address }
       unused.insert(address, at: retryTime(of: address, at: now))
     }
-    while let entry = unused.popFirst(at: now) {
+    while allowsNew, let entry = unused.popFirst(at: now) {
       guard records[entry.address] == nil else { continue }
-      if isFree(entry.address, for: holder, at: now, owner: owner) {
-        unused.insert(entry.address, at: now + offerSeconds)
-        return (entry.address, .neverUsed)
-      }
+      if isFree(entry.address, for: holder, at: now, book) { return entry.address }
       unused.insert(entry.address, at: retryTime(of: entry.address, at: now))
     }
     while let entry = remembered.popFirst(at: now) {
       guard let record = records[entry.address], record.queuedAt == entry.time else { continue }
-      let isFree = isFree(entry.address, for: holder, at: now, owner: owner)
-      let later =
-        if isFree {
-          now + offerSeconds
-        } else if record.lease.expires > now {
-          record.lease.expires
-        } else {
-          retryTime(of: entry.address, at: now)
-        }
-      records[entry.address]?.queuedAt = later
-      remembered.insert(entry.address, at: later)
-      if isFree { return (entry.address, .longestUnused) }
+      records[entry.address]?.queuedAt = .max
+      if !isFree(entry.address, for: holder, at: now, book) {
+        let isOver = record.lease.expires <= now
+        queue(entry.address, at: isOver ? retryTime(of: entry.address, at: now) : record.lease.expires)
+      } else if isKept(entry.address, from: holder, book) {
+        records[entry.address]?.queuedAt = entry.time
+        kept.insert(entry.address, at: entry.time)
+      } else {
+        return entry.address
+      }
     }
     return nil
+  }
+
+  /// When there is no other: an address that a registered machine had, for another one; or for anybody,
+  /// where that machine is registered no more.
+  private mutating func takeKept(
+    for holder: LeaseHolder, isKnown: Bool, at now: Int64, offerSeconds: Int64, _ book: AddressBook
+  ) -> IPv4Address? {
+    while let entry = kept.popFirst(at: now) {
+      guard let record = records[entry.address], record.queuedAt == entry.time else { continue }
+      let isOver = record.lease.expires <= now
+      let isFree = isFree(entry.address, for: holder, at: now, book)
+      let isTheirs = isKept(entry.address, from: holder, book)
+      if isFree, isKnown || !isTheirs {
+        queue(entry.address, at: now + offerSeconds)
+        return entry.address
+      }
+      queue(entry.address, at: isOver ? retryTime(of: entry.address, at: now) : record.lease.expires)
+      // One look for each client is enough: the next one looks at the next.
+      if isFree { return nil }
+    }
+    return nil
+  }
+
+  /// Puts an address back into the queue it belongs to.
+  private mutating func queue(_ address: IPv4Address, at time: Int64) {
+    guard records[address] != nil else { return unused.insert(address, at: time) }
+    records[address]?.queuedAt = time
+    remembered.insert(address, at: time)
+  }
+
+  /// The offer to a client that nobody registered, never taken up, that is the oldest: given up for a
+  /// registered machine where no address is free.
+  mutating func reclaim(for holder: LeaseHolder, at now: Int64, _ book: AddressBook) -> IPv4Address? {
+    let oldest = offers.filter { other, offer in
+      other != holder && !book.isKnown(other) && network.isPooled(offer.address)
+        && records[offer.address].map { $0.lease.state == .released || $0.lease.expires <= now } ?? true
+        && !isReserved(offer.address, forOtherThan: holder, book)
+    }.min { $0.value.expires < $1.value.expires }
+    guard let oldest else { return nil }
+    dropOffer(to: oldest.key)
+    return oldest.value.address
+  }
+
+  // MARK: Probes
+
+  var readyCount: Int { reserve.entries.count }
+
+  /// Addresses to probe now, so that the reserve becomes and stays full.
+  mutating func toProbe(atMost count: Int, at now: Int64, _ book: AddressBook) -> [IPv4Address] {
+    var found: [IPv4Address] = []
+    while found.count < count, reserve.missing > 0,
+      let address = takeFree(for: .nobody, allowsNew: true, at: now, book)
+    {
+      reserve.begin(address)
+      found.append(address)
+    }
+    while found.count < count, let address = reserve.nextToRefresh(at: now) { found.append(address) }
+    return found
+  }
+
+  /// Nobody answered for an address that was probed.
+  mutating func silent(_ address: IPv4Address, at now: Int64) {
+    reserve.silent(address, at: now)
+  }
+
+  /// Whether the address is probed, or being probed, and so nobody's.
+  func isInReserve(_ address: IPv4Address) -> Bool { reserve.contains(address) }
+
+  /// Takes an address out of the reserve; it is looked at again at `time`.
+  /// - Returns: Whether it was there.
+  mutating func withdraw(_ address: IPv4Address, until time: Int64) -> Bool {
+    guard reserve.remove(address) else { return false }
+    queue(address, at: time)
+    return true
+  }
+
+  /// To whom the address is offered.
+  func offeree(of address: IPv4Address, at now: Int64) -> LeaseHolder? {
+    guard let holder = offered[address], offer(to: holder, at: now) != nil else { return nil }
+    return holder
   }
 
   /// When to look again at an address that is not free: the end of its offer, else after a while

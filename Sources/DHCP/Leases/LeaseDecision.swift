@@ -51,6 +51,9 @@ package struct LeaseDecision: Hashable, Sendable {
   package var reason: LeaseReason
   /// Leases to write, each in the place of the one with its address.
   package var changes: [Lease] = []
+  /// An address that this client did not have before was offered without knowing whether a stranger uses
+  /// it, since none that was probed was left.
+  package var isUnprobed = false
 }
 
 /// Why a decision was made.
@@ -61,6 +64,7 @@ package enum LeaseReason: String, Hashable, Sendable {
   case asked = "the client asked for this address, and it is free"
   case neverUsed = "the next address of the pool that nobody had"
   case longestUnused = "every address of the pool was used before; this one has been free the longest"
+  case reclaimed = "no address is free; this one was offered to a machine that nobody registered, which did not take it"
   case poolExhausted = "no free address: the pool is exhausted (make it larger, or the lease time shorter)"
   case granted = "the client chose our offer"
   case confirmed = "the client still has this address"

@@ -12,19 +12,24 @@ package struct LeaseMachine {
   package let offerSeconds: Int64
   /// How long an address that a stranger uses is given to nobody, in seconds.
   package let declineSeconds: Int64
-  private var pools: [AddressPool]
+  /// How many free addresses of each network are to be probed ahead; 0 for none.
+  package let reserveSize: Int
+  var pools: [AddressPool]
+  var strangers = StrangerCount()
 
   /// - Parameters:
-  ///   - networks: Their order gives the numbers used in ``handle(_:from:network:now:owner:)``.
+  ///   - networks: Their order gives the numbers used in ``handle(_:from:network:now:book:)``.
   ///   - leases: What is on record; leases of networks not served any more are left alone.
+  ///   - reserveSize: How many free addresses of each network are to be probed ahead; 0 for none.
   package init(
     networks: [LeaseNetwork], leases: [Lease] = [], leaseSeconds: Int64, offerSeconds: Int64 = 60,
-    declineSeconds: Int64 = 600
+    declineSeconds: Int64 = 600, reserveSize: Int = 0
   ) {
     self.leaseSeconds = leaseSeconds
     self.offerSeconds = offerSeconds
     self.declineSeconds = declineSeconds
-    pools = networks.map(AddressPool.init)
+    self.reserveSize = reserveSize
+    pools = networks.map { AddressPool($0, reserveSize: reserveSize) }
     for lease in leases {
       guard let index = networks.firstIndex(where: { $0.subnet.contains(lease.address) }) else { continue }
       pools[index].restore(lease)
@@ -41,27 +46,27 @@ package struct LeaseMachine {
   /// - Parameters:
   ///   - network: The number of the network the client is in.
   ///   - now: Seconds since 1970-01-01 UTC.
-  ///   - owner: Whose address this is: the card it is set aside for.
+  ///   - book: Who is on record.
   package mutating func handle(
     _ event: LeaseEvent, from client: LeaseClient, network: Int, now: Int64,
-    owner: (IPv4Address) -> MACAddress? = { _ in nil }
+    book: AddressBook = AddressBook()
   ) -> LeaseDecision {
     switch event {
     case .discover(let requested):
-      return discover(requested, client, network, now, owner)
+      return discover(requested, client, network, now, book)
     case .select(let address):
-      return select(address, client, network, now, owner)
+      return select(address, client, network, now, book)
     case .selectOther:
       // RFC 2131, section 3.1, point 4: "Those servers not selected by the DHCPREQUEST message use
       // the message as notification that the client has declined that server's offer."
       pools[network].dropOffer(to: client.holder)
       return LeaseDecision(outcome: .silence, reason: .tookOther)
     case .reboot(let address):
-      return reboot(address, client, network, now, owner)
+      return reboot(address, client, network, now, book)
     case .renew(let address):
-      return extend(address, client, network, now, owner, isBroadcast: false)
+      return extend(address, client, network, now, book, isBroadcast: false)
     case .rebind(let address):
-      return extend(address, client, network, now, owner, isBroadcast: true)
+      return extend(address, client, network, now, book, isBroadcast: true)
     case .decline(let address):
       return decline(address, client, network, now)
     case .release(let address):
@@ -76,36 +81,44 @@ package struct LeaseMachine {
   /// option ... ELSE a new address allocated from the server's pool". A reservation comes before all.
   private mutating func discover(
     _ requested: IPv4Address?, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?
+    _ book: AddressBook
   ) -> LeaseDecision {
     let holder = client.holder
-    if let address = client.reservation, isFree(address, for: client, network, now, owner) {
+    if let address = client.reservation, isFree(address, for: client, network, now, book) {
       return offer(address, holder, network, now, .reserved)
     }
-    if let address = pools[network].offer(to: holder, at: now), isGiveable(address, client, network, now, owner) {
+    if let address = pools[network].offer(to: holder, at: now), isGiveable(address, client, network, now, book) {
       return offer(address, holder, network, now, .offeredBefore)
     }
-    if let address = pools[network].address(of: holder), isGiveable(address, client, network, now, owner) {
+    if let address = pools[network].address(of: holder), isGiveable(address, client, network, now, book) {
       return offer(address, holder, network, now, .heldBefore)
     }
-    if let requested, isGiveable(requested, client, network, now, owner) {
+    if let requested, isGiveable(requested, client, network, now, book),
+      mayTake(requested, client, network, book)
+    {
       return offer(requested, holder, network, now, .asked)
     }
-    if let next = pools[network].next(for: holder, at: now, offerSeconds: offerSeconds, owner: owner) {
-      return offer(next.address, holder, network, now, next.reason)
+    let isKnown = book.isKnown(holder)
+    if let next = pools[network].next(for: holder, isKnown: isKnown, at: now, offerSeconds: offerSeconds, book) {
+      var decision = offer(next.address, holder, network, now, next.reason)
+      decision.isUnprobed = reserveSize > 0 && !next.isProbed
+      return decision
+    }
+    if isKnown, let address = pools[network].reclaim(for: holder, at: now, book) {
+      return offer(address, holder, network, now, .reclaimed)
     }
     return LeaseDecision(outcome: .silence, reason: .poolExhausted)
   }
 
   private mutating func select(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?
+    _ book: AddressBook
   ) -> LeaseDecision {
     // An offer that ran out, or that was made before a restart, is as good as new while its address is free.
-    if isGiveable(address, client, network, now, owner) {
+    if isGiveable(address, client, network, now, book), mayTake(address, client, network, book) {
       return bind(address, client, network, now, .granted)
     }
-    return refuse(address, client, network, now, owner, otherwise: .notOffered)
+    return refuse(address, client, network, now, book, otherwise: .notOffered)
   }
 
   /// Section 4.3.2: "Server SHOULD send a DHCPNAK message to the client if the 'requested IP address'
@@ -113,21 +126,21 @@ package struct LeaseMachine {
   /// then it MUST remain silent".
   private mutating func reboot(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?
+    _ book: AddressBook
   ) -> LeaseDecision {
     guard pools[network].network.subnet.contains(address) else {
       return LeaseDecision(outcome: .refuse(address), reason: .wrongNetwork)
     }
     if let reservation = client.reservation, reservation != address,
-      isFree(reservation, for: client, network, now, owner)
+      isFree(reservation, for: client, network, now, book)
     {
       return LeaseDecision(outcome: .refuse(address), reason: .otherAddress)
     }
     if pools[network].address(of: client.holder) == address || client.reservation == address {
-      if isGiveable(address, client, network, now, owner) {
+      if isGiveable(address, client, network, now, book) {
         return bind(address, client, network, now, .confirmed)
       }
-      return refuse(address, client, network, now, owner, otherwise: .heldByOther)
+      return refuse(address, client, network, now, book, otherwise: .heldByOther)
     }
     if pools[network].address(of: client.holder) != nil {
       return LeaseDecision(outcome: .refuse(address), reason: .otherAddress)
@@ -142,27 +155,27 @@ package struct LeaseMachine {
   /// for it since: that one it gets when it begins anew. Only an address of somebody else is taken away.
   private mutating func extend(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?, isBroadcast: Bool
+    _ book: AddressBook, isBroadcast: Bool
   ) -> LeaseDecision {
     guard pools[network].network.subnet.contains(address) else {
       // What everybody was asked may be another server's to answer.
       return LeaseDecision(outcome: isBroadcast ? .silence : .refuse(address), reason: .wrongNetwork)
     }
     if let lease = pools[network].lease(at: address), lease.holder == client.holder, lease.state == .bound,
-      isFree(address, for: client, network, now, owner)
+      isFree(address, for: client, network, now, book)
     {
       return bind(address, client, network, now, .renewed)
     }
     if isHeldByOther(address, client, network, now) {
       return LeaseDecision(outcome: .refuse(address), reason: .heldByOther)
     }
-    if pools[network].isReserved(address, forOtherThan: client.holder, owner: owner) {
+    if pools[network].isReserved(address, forOtherThan: client.holder, book) {
       return LeaseDecision(outcome: .refuse(address), reason: .reservedForOther)
     }
     if isBroadcast, pools[network].address(of: client.holder) != address {
       return LeaseDecision(outcome: .silence, reason: .unknownClient)
     }
-    if isGiveable(address, client, network, now, owner) {
+    if isGiveable(address, client, network, now, book), mayTake(address, client, network, book) {
       return bind(address, client, network, now, .recovered)
     }
     return LeaseDecision(outcome: .refuse(address), reason: .notHolder)
@@ -229,12 +242,12 @@ package struct LeaseMachine {
 
   private func refuse(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?, otherwise reason: LeaseReason
+    _ book: AddressBook, otherwise reason: LeaseReason
   ) -> LeaseDecision {
     let why: LeaseReason =
       if !pools[network].network.subnet.contains(address) {
         .wrongNetwork
-      } else if pools[network].isReserved(address, forOtherThan: client.holder, owner: owner) {
+      } else if pools[network].isReserved(address, forOtherThan: client.holder, book) {
         .reservedForOther
       } else if isHeldByOther(address, client, network, now) {
         .heldByOther
@@ -246,19 +259,31 @@ package struct LeaseMachine {
 
   private func isFree(
     _ address: IPv4Address, for client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?
+    _ book: AddressBook
   ) -> Bool {
-    pools[network].isFree(address, for: client.holder, at: now, owner: owner)
+    pools[network].isFree(address, for: client.holder, at: now, book)
   }
 
   /// Free, and one to give out: of the pool, this client's reservation, or what it holds already.
   private func isGiveable(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
-    _ owner: (IPv4Address) -> MACAddress?
+    _ book: AddressBook
   ) -> Bool {
-    guard isFree(address, for: client, network, now, owner) else { return false }
+    guard isFree(address, for: client, network, now, book) else { return false }
     return pools[network].network.isPooled(address) || address == client.reservation
       || holds(address, client.holder, network, now)
+  }
+
+  /// Whether a free address is this client's to take, whom registered machines come before.
+  private func mayTake(
+    _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ book: AddressBook
+  ) -> Bool {
+    if pools[network].address(of: client.holder) == address || address == client.reservation { return true }
+    if book.isKnown(client.holder) {
+      return !pools[network].isKept(address, from: client.holder, book)
+        || pools[network].hasOffer(of: address, to: client.holder)
+    }
+    return !pools[network].isKept(address, from: client.holder, book) && pools[network].isLeft(address, book)
   }
 
   private func holds(_ address: IPv4Address, _ holder: LeaseHolder, _ network: Int, _ now: Int64) -> Bool {

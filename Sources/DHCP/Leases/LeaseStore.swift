@@ -5,6 +5,9 @@ package import NetworkTypes
 package enum LeaseHolder: Hashable, Sendable, Codable {
   case hardware(MACAddress)
   case identifier([UInt8])
+
+  /// Nobody that is known: no client has an empty identifier.
+  package static let nobody = LeaseHolder.identifier([])
 }
 
 /// One address given out, or kept from being given out.
@@ -14,7 +17,8 @@ package struct Lease: Hashable, Sendable, Codable {
     case bound
     /// Given back; remembered for the client while nobody else needs it.
     case released
-    /// Found in use by a stranger (DHCPDECLINE): nobody's until `expires`.
+    /// Found in use by a stranger (DHCPDECLINE, or by a probe): nobody's until `expires`. Its holder is the
+    /// client that found it, or else the stranger, where its card is known.
     case declined
   }
 

@@ -1,94 +1,86 @@
 import DHCPWire
 import NetworkTypes
 
-/// How the boot is told to each kind of speaker. What differs is data, each with its reason.
-struct BootStyle: Sendable {
-  /// `siaddr`, `file`, and options 66 and 67.
-  var namesServer = true
-  /// Option 60 of the reply.
-  var vendorClass: [UInt8]?
-  /// Option 43 of the reply.
-  var vendorSpecific: [UInt8]?
-  /// Option 175 of the reply.
-  var etherboot: [UInt8]?
-
-  /// Sub-option 6 (discovery control) with bit 3: boot from the file named, ask no boot server.
-  private static let bootFromFile: [UInt8] = [6, 1, 8, 255]
-
-  /// BIOS ROMs look for the vendor class, and with it for option 43: without it they would go
-  /// looking for a boot server (PXE specification 2.1, pixiecore).
-  static let bios = BootStyle(vendorClass: Array("PXEClient".utf8), vendorSpecific: bootFromFile)
-  /// UEFI: a vendor class without boot servers hangs it (fog-docs#188), and an offer with just a boot
-  /// file is taken at once by EDK2.
-  static let uefi = BootStyle()
-  /// UEFI HTTP boot takes an offer only with its own vendor class in it (UEFI specification, 24.7.2).
-  static let http = BootStyle(namesServer: false, vendorClass: Array("HTTPClient".utf8))
-  /// Sub-option 176 (no-pxedhcp): without it iPXE waits for a proxy server, up to 2 seconds.
-  static let ipxe = BootStyle(etherboot: [176, 1, 1])
-  static let plain = BootStyle()
-
-  /// IANA processor architecture types of BIOS machines (RFC 4578; a Raspberry Pi says 0 too).
-  private static let biosArchitectures: Set<UInt16> = [0]
-
-  init(
-    namesServer: Bool = true, vendorClass: [UInt8]? = nil, vendorSpecific: [UInt8]? = nil, etherboot: [UInt8]? = nil
-  ) {
-    self.namesServer = namesServer
-    self.vendorClass = vendorClass
-    self.vendorSpecific = vendorSpecific
-    self.etherboot = etherboot
-  }
-
-  static func style(for client: ClientDescription) -> BootStyle {
-    switch client.speaker {
-    case .pxeFirmware:
-      // The list is the client's; a ROM that names none is older than the option, and BIOS.
-      client.architectures.isEmpty || client.architectures.contains(where: biosArchitectures.contains)
-        ? .bios : .uefi
-    case .httpFirmware: .http
-    case .ipxe: .ipxe
-    case .perseid, .other: .plain
-    }
-  }
-}
-
-/// The boot part of one reply, ready to be written.
+/// The boot part of one reply, ready to be written: what the policy answers, in the form that the table of quirks gives it.
 struct BootOptions: Sendable {
   /// `siaddr`.
   var nextServer = IPv4Address.any
   /// `file`: at most 127 bytes.
   var file: [UInt8] = []
-  var style: BootStyle
   /// Option 66 in text.
   var serverName: [UInt8]?
+  /// Option 60.
+  var vendorClass: [UInt8]?
+  /// Option 43.
+  var vendorSpecific: [UInt8]?
+  /// Option 175.
+  var etherboot: [UInt8]?
+  /// The rows of the table that made it so.
+  private(set) var quirks: [String] = []
 
-  init(_ answer: BootAnswer, for client: ClientDescription, serverAddressText: [UInt8]) {
-    style = BootStyle.style(for: client)
-    guard let bootFile = answer.bootFile else {
-      // Nothing to boot: no vendor class either, or firmware would go on waiting for more.
-      style.vendorClass = nil
-      style.vendorSpecific = nil
-      return
+  /// - Parameter bootServerRequest: What came to port 4011, where this is the answer to that.
+  init(
+    _ answer: BootAnswer, for client: ClientDescription, serverAddressText: [UInt8],
+    bootServerRequest: DHCPMessage? = nil
+  ) {
+    let isBooting = answer.bootFile != nil
+    if let bootFile = answer.bootFile {
+      file = Array(bootFile.utf8)
+      // Some ROMs read siaddr and file, some only the options (raspberrypi/firmware#801): both say the same.
+      nextServer = client.serverAddress
+      serverName = serverAddressText
     }
-    // ROMs of some vendors call themselves otherwise (HW-Client), and look for that in the reply.
-    if style.vendorClass != nil, client.speaker == .pxeFirmware, let own = client.vendorClass {
-      let name = own.utf8.prefix { $0 != UInt8(ascii: ":") }
-      if !name.isEmpty { style.vendorClass = Array(name.prefix(32)) }
+    switch client.speaker {
+    case .pxeFirmware, .httpFirmware, .ipxe: break
+    // Nothing is known of them, and nothing costs them time.
+    case .perseid, .other: return
     }
-    file = Array(bootFile.utf8)
-    guard style.namesServer else { return }
-    // Some ROMs read siaddr and file, some only the options (raspberrypi/firmware#801): both say the same.
-    nextServer = client.serverAddress
-    serverName = serverAddressText
+    let platform = BootPlatform.all(client).first
+    let delivery = answer.delivery ?? BootDelivery.order(for: client, platform: platform).first
+    if let correction = client.correction { quirks.append(correction) }
+    for quirk in BootQuirk.all
+    where quirk.when.hold(
+      for: client, platform: platform, delivery: delivery, isBootServer: bootServerRequest != nil)
+    {
+      if apply(quirk.change, client, bootServerRequest, isBooting: isBooting) { quirks.append(quirk.name) }
+    }
+  }
+
+  /// - Returns: Whether that made a difference.
+  private mutating func apply(
+    _ change: BootQuirk.Change, _ client: ClientDescription, _ request: DHCPMessage?, isBooting: Bool
+  ) -> Bool {
+    switch change {
+    case .architectures: return false
+    case .deliveries: return isBooting
+    case .etherboot(let bytes): etherboot = bytes
+    // Nothing to boot: no vendor class either, or firmware would go on waiting for more.
+    case _ where !isBooting: return false
+    case .vendor(let name, let specific):
+      vendorClass = Array(name.utf8)
+      vendorSpecific = specific
+    case .ownVendorClass:
+      let name = (client.vendorClass ?? "").utf8.prefix { $0 != UInt8(ascii: ":") }
+      guard vendorClass != nil, !name.isEmpty else { return false }
+      vendorClass = Array(name.prefix(32))
+    case .bootItem:
+      guard let item = request?.options[.vendorSpecific].flatMap({ EncapsulatedOptions($0)[71] }), item.count == 4
+      else { return false }
+      vendorSpecific = [71, 4] + item + [255]
+    case .namesNoServer:
+      nextServer = .any
+      serverName = nil
+    }
+    return true
   }
 
   func write(into writer: inout DHCPMessageWriter) {
-    if let vendorClass = style.vendorClass { writer.add(.vendorClass, bytes: vendorClass) }
-    if let vendorSpecific = style.vendorSpecific { writer.add(.vendorSpecific, bytes: vendorSpecific) }
+    if let vendorClass { writer.add(.vendorClass, bytes: vendorClass) }
+    if let vendorSpecific { writer.add(.vendorSpecific, bytes: vendorSpecific) }
     // The zero byte is inside: some ROMs read past the end of an option (netbootxyz#1198), and EDK2
     // writes a zero over the byte behind an option 67 that has none.
     if let serverName { writer.add(.tftpServerName, bytes: serverName, terminated: true) }
     if !file.isEmpty { writer.add(.bootFileName, bytes: file, terminated: true) }
-    if let etherboot = style.etherboot { writer.add(.etherboot, bytes: etherboot) }
+    if let etherboot { writer.add(.etherboot, bytes: etherboot) }
   }
 }

@@ -33,6 +33,12 @@ package struct ClientDescription: Hashable, Sendable {
   package var speaker: Speaker
   /// The address under which this client reaches us: ours on its network, or on the way to its relay.
   package var serverAddress: IPv4Address
+  /// Whether this is a DISCOVER: what is answered now is not bound to an earlier offer.
+  package var isDiscovering = false
+  /// Whether another server gives this client its address, and we add the boot.
+  package var isProxied = false
+  /// The row of the table of quirks by which something here was put right.
+  package var correction: String?
 
   package init(
     hardwareAddress: MACAddress, clientIdentifier: [UInt8]? = nil, guid: [UInt8]? = nil,

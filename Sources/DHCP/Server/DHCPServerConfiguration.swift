@@ -54,11 +54,16 @@ package struct DHCPServerConfiguration: Hashable, Sendable {
   /// Whether BOOTP clients without a reservation get addresses of the pool. They never renew: such an
   /// address may be another's once ``leaseSeconds`` have passed.
   package var allowsDynamicBOOTP: Bool
+  /// Whether free addresses are probed before they are offered.
+  package var probesConflicts: Bool
+  /// Milliseconds to wait for the answers of other servers before the first client is answered; 0 not to look.
+  package var searchMilliseconds: Int
 
   package init(
     mode: Mode = .authoritative, interface: String, serverAddress: IPv4Address, network: Network,
     relayed: [Network] = [], leaseSeconds: UInt32 = 3600, nameServers: [IPv4Address] = [], domain: String? = nil,
-    timeServers: [IPv4Address] = [], allowsDynamicBOOTP: Bool = false
+    timeServers: [IPv4Address] = [], allowsDynamicBOOTP: Bool = false, probesConflicts: Bool = true,
+    searchMilliseconds: Int = 0
   ) {
     self.mode = mode
     self.interface = interface
@@ -70,8 +75,13 @@ package struct DHCPServerConfiguration: Hashable, Sendable {
     self.domain = domain
     self.timeServers = timeServers
     self.allowsDynamicBOOTP = allowsDynamicBOOTP
+    self.probesConflicts = probesConflicts
+    self.searchMilliseconds = searchMilliseconds
   }
 
   /// The card's own network first, then those behind relay agents: their numbers in the lease machine.
   package var networks: [Network] { [network] + relayed }
+
+  /// Whether leases are ours: another server's addresses are not probed for conflicts, and that server is no stranger.
+  package var givesAddresses: Bool { mode == .authoritative }
 }

@@ -5,7 +5,6 @@ package enum DHCPServerError: Error, Hashable, Sendable, CustomStringConvertible
   case notEthernet(String)
   case noPermission(what: String, interface: String)
   case portInUse(port: UInt16, interface: String)
-  case unsupportedMode(String)
   /// A system call or a call of libpcap failed in a way that has no name here.
   case failed(what: String, interface: String, why: String)
 
@@ -25,8 +24,6 @@ package enum DHCPServerError: Error, Hashable, Sendable, CustomStringConvertible
       "DHCP cannot listen on UDP port \(port) of '\(interface)': another program has it. "
         + "`ss -lunp 'sport = \(port)'` names it; stop it (often dnsmasq, isc-dhcp-server or kea), "
         + "or set dhcp.mode to off."
-    case .unsupportedMode(let mode):
-      "dhcp.mode '\(mode)' is not served by this version. Set it to authoritative or off."
     case .failed(let what, let interface, let why):
       "DHCP on '\(interface)' could not \(what): \(why)."
     }

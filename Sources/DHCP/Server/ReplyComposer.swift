@@ -82,6 +82,21 @@ struct ReplyComposer: Sendable {
     return writer.finish(echoing: request.options[.relayAgentInformation])
   }
 
+  /// What is said of the boot alone, behind room for headers: a proxy's OFFER, or the answer of port 4011. The address
+  /// is another message's business (PXE specification 2.1, sections 2.2.3 and 2.2.4).
+  func bootReply(_ type: DHCPMessageType, to request: DHCPMessage, boot: BootOptions) -> [UInt8] {
+    var fixed = header(replyTo: request)
+    fixed.clientAddress = request.clientAddress
+    fixed.nextServer = boot.nextServer
+    fixed.bootFile = boot.file.count <= 127 ? boot.file : []
+    var writer = DHCPMessageWriter(
+      appendingTo: room(), fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
+    writer.add(.serverIdentifier, serverIdentifier(for: request))
+    boot.write(into: &writer)
+    echo(request, into: &writer)
+    return writer.finish(echoing: request.options[.relayAgentInformation])
+  }
+
   /// A NAK, behind room for headers (RFC 2131, table 3: every address 0).
   func refusal(to request: DHCPMessage, reason: String) -> [UInt8] {
     var fixed = header(replyTo: request)

@@ -25,6 +25,8 @@ package struct Response: Sendable {
   package var type: DHCPMessageType?
   /// No reply since every address is taken.
   package var isPoolExhausted = false
+  /// An offer of an address that nobody probed.
+  package var isUnprobed = false
 }
 
 /// Why a message was not answered, where that is nothing to tell an observer of.
@@ -44,17 +46,23 @@ package enum Ignored: String, Error, Hashable, Sendable {
   case unknownNetwork = "unknown-network"
   /// A REQUEST with neither address nor server.
   case incompleteRequest = "incomplete-request"
+  /// Not a boot client's, where only the boot is ours to answer.
+  case notBooting = "not-a-boot-client"
 }
 
 /// Turns messages into replies: asks the policy, lets the lease machine decide, writes the reply.
 /// Sockets, clock and disk stand outside.
 package final class Responder: Sendable {
-  private let configuration: DHCPServerConfiguration
+  let configuration: DHCPServerConfiguration
   private let subnets: [IPv4SubnetIndex]
-  private let composer: ReplyComposer
-  private let policy: any ClientPolicy
-  private let isObserved: Bool
+  let composer: ReplyComposer
+  let policy: any ClientPolicy
+  let isObserved: Bool
+  private let book: AddressBook
   private let machine: Mutex<LeaseMachine>
+
+  /// Free addresses of each network that are probed ahead: a room full of machines that begin at once.
+  private static let reserveSize = 256
 
   private struct IPv4SubnetIndex: Sendable {
     var lower: UInt32
@@ -68,6 +76,8 @@ package final class Responder: Sendable {
     self.configuration = configuration
     self.policy = policy
     self.isObserved = isObserved
+    book = AddressBook(
+      owner: { policy.owner(of: $0) }, isKnown: { policy.isKnown($0) }, waiting: { policy.waiting })
     composer = ReplyComposer(configuration)
     subnets = configuration.networks.map {
       IPv4SubnetIndex(lower: $0.subnet.network.rawValue, upper: $0.subnet.broadcast.rawValue)
@@ -78,12 +88,19 @@ package final class Responder: Sendable {
           LeaseNetwork(
             subnet: network.subnet, ranges: network.pools,
             excluded: Set([configuration.serverAddress] + (network.router.map { [$0] } ?? [])))
-        }, leases: leases, leaseSeconds: Int64(configuration.leaseSeconds)))
+        }, leases: leases, leaseSeconds: Int64(configuration.leaseSeconds),
+        reserveSize: configuration.probesConflicts ? Self.reserveSize : 0))
   }
 
   /// The lease on record for an address.
   package func lease(at address: IPv4Address) -> Lease? {
     machine.withLock { $0.lease(at: address) }
+  }
+
+  /// Lets something be done with the leases, as ``LeaseMachine`` and its book allow; short, since every
+  /// packet waits for it.
+  func withMachine<Answer: Sendable>(_ body: (inout LeaseMachine, AddressBook) -> Answer) -> Answer {
+    machine.withLock { body(&$0, book) }
   }
 
   /// Answers a message.
@@ -102,10 +119,16 @@ package final class Responder: Sendable {
     case .offer, .acknowledge, .refuse: throw .serverMessage
     case .discover, .request, .decline, .release, .inform, nil: break
     }
+    if !configuration.givesAddresses { return enqueue(try proxied(message, type)) }
     guard let network = network(of: message) else { throw .unknownNetwork }
-    guard let holder = LeaseHolder(message),
-      let client = ClientDescription(message, serverAddress: configuration.serverAddress)
+    guard var holder = LeaseHolder(message),
+      var client = ClientDescription(message, serverAddress: configuration.serverAddress)
     else { throw .nobody }
+    if case .identifier = holder, let card = policy.card(of: client) {
+      // A known machine without an Ethernet address: from here on it is the card it is known by.
+      client.hardwareAddress = card
+      holder = .hardware(card)
+    }
 
     guard let type else {
       return try answerBOOTP(message, client, holder, network, now, enqueue)
@@ -125,9 +148,17 @@ package final class Responder: Sendable {
       }
     machine.withLock { machine in
       let decision = machine.handle(
-        event, from: leaseClient, network: network, now: now, owner: { policy.owner(of: $0) })
+        event, from: leaseClient, network: network, now: now, book: book(for: leaseClient))
       enqueue(response(to: message, type, client, network, decision, boot))
     }
+  }
+
+  /// The book for one client: what is set aside for it is no other's, by whatever it is known.
+  private func book(for client: LeaseClient) -> AddressBook {
+    guard let own = client.reservation else { return book }
+    var book = book
+    book.owner = { [policy] in $0 == own ? nil : policy.owner(of: $0) }
+    return book
   }
 
   // MARK: BOOTP
@@ -150,12 +181,12 @@ package final class Responder: Sendable {
     }
     guard configuration.allowsDynamicBOOTP else { throw .bootp }
     machine.withLock { machine in
-      let owner = { [policy] address in policy.owner(of: address) }
+      let book = book(for: leaseClient)
       var decision = machine.handle(
         .discover(requested: message.clientAddress == .any ? nil : message.clientAddress), from: leaseClient,
-        network: network, now: now, owner: owner)
+        network: network, now: now, book: book)
       if case .offer(let address) = decision.outcome {
-        decision = machine.handle(.select(address), from: leaseClient, network: network, now: now, owner: owner)
+        decision = machine.handle(.select(address), from: leaseClient, network: network, now: now, book: book)
       }
       enqueue(bootpResponse(to: message, client, network, decision, boot))
     }
@@ -169,20 +200,21 @@ package final class Responder: Sendable {
     case .offer(let found), .acknowledge(let found): address = found
     case .refuse, .silence: break
     }
+    let options = BootOptions(boot, for: client, serverAddressText: composer.serverAddressText)
     let bytes = address.map {
-      composer.reply(
-        nil, to: message, network: network, address: $0,
-        boot: BootOptions(boot, for: client, serverAddressText: composer.serverAddressText), hostName: boot.hostName)
+      composer.reply(nil, to: message, network: network, address: $0, boot: options, hostName: boot.hostName)
     }
     var exchange: Exchange?
     if isObserved {
       exchange = Exchange(
         received: "BOOTREQUEST", sent: address == nil ? nil : "BOOTREPLY", client: client, address: address,
-        bootFile: address == nil ? nil : boot.bootFile,
-        reason: boot.reason.isEmpty ? decision.reason.rawValue : "\(decision.reason.rawValue); \(boot.reason)")
+        bootFile: address == nil ? nil : boot.bootFile, reason: decision.reason.rawValue,
+        boot: address == nil ? nil : boot, quirks: options.quirks)
     }
+    let destination = ReplyDestination(replyTo: message, type: nil, address: address ?? .any)
+    keepPackets(in: &exchange, message, bytes ?? [], destination)
     return Response(
-      bytes: bytes ?? [], destination: ReplyDestination(replyTo: message, type: nil, address: address ?? .any),
+      bytes: bytes ?? [], destination: destination,
       changes: decision.changes, exchange: exchange, isPoolExhausted: decision.reason == .poolExhausted)
   }
 
@@ -249,28 +281,30 @@ package final class Responder: Sendable {
     case .silence: (sent, address) = (nil, decision.changes.last?.address ?? message.requestedAddress)
     }
     var bytes: [UInt8] = []
-    var bootFile: String?
+    var options: BootOptions?
     switch sent {
     case .refuse:
       bytes = composer.refusal(to: message, reason: decision.reason.rawValue)
     case .some(let sent):
       if let address {
         let answer = boot ?? BootAnswer(bootFile: nil, reason: "")
-        bootFile = answer.bootFile
+        let made = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
+        options = made
         bytes = composer.reply(
-          sent, to: message, network: network, address: address,
-          boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText),
-          hostName: answer.hostName)
+          sent, to: message, network: network, address: address, boot: made, hostName: answer.hostName)
       }
     case nil:
       break
     }
+    let destination = ReplyDestination(replyTo: message, type: sent, address: address ?? .any)
+    var exchange = exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
       bytes: bytes,
-      destination: ReplyDestination(replyTo: message, type: sent, address: address ?? .any),
+      destination: destination,
       changes: decision.changes,
-      exchange: exchange(type, sent, client, address, bootFile, decision.reason, boot),
-      type: sent, isPoolExhausted: decision.reason == .poolExhausted)
+      exchange: exchange,
+      type: sent, isPoolExhausted: decision.reason == .poolExhausted, isUnprobed: decision.isUnprobed)
   }
 
   /// RFC 2131, section 4.3.5: "The server SHOULD NOT check for an existing lease binding, SHOULD NOT
@@ -279,29 +313,40 @@ package final class Responder: Sendable {
     _ message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ network: Int
   ) -> Response {
     let answer = policy.boot(for: client)
+    let options = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
     let bytes = composer.reply(
-      .acknowledge, to: message, network: network, address: .any,
-      boot: BootOptions(answer, for: client, serverAddressText: composer.serverAddressText), hostName: answer.hostName)
+      .acknowledge, to: message, network: network, address: .any, boot: options, hostName: answer.hostName)
     var exchange: Exchange?
     if isObserved {
       exchange = Exchange(
         received: type.name, sent: DHCPMessageType.acknowledge.name, client: client,
-        address: message.clientAddress, bootFile: answer.bootFile, reason: answer.reason)
+        address: message.clientAddress, bootFile: answer.bootFile, reason: "the client has an address", boot: answer,
+        quirks: options.quirks)
     }
+    let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
+    keepPackets(in: &exchange, message, bytes, destination)
     return Response(
-      bytes: bytes, destination: ReplyDestination(replyTo: message, type: .acknowledge, address: .any), changes: [],
+      bytes: bytes, destination: destination, changes: [],
       exchange: exchange, type: .acknowledge)
+  }
+
+  /// Those of machines that boot: the many others would only crowd them out.
+  func keepPackets(
+    in exchange: inout Exchange?, _ message: DHCPMessage, _ reply: [UInt8], _ destination: ReplyDestination,
+    serverPort: UInt16 = DHCPPort.server
+  ) {
+    guard let speaker = exchange?.client.speaker, speaker != .other else { return }
+    exchange?.packets = ExchangePackets(
+      request: message, reply: reply, to: destination, server: configuration.serverAddress, serverPort: serverPort)
   }
 
   private func exchange(
     _ received: DHCPMessageType, _ sent: DHCPMessageType?, _ client: ClientDescription, _ address: IPv4Address?,
-    _ bootFile: String?, _ reason: LeaseReason, _ boot: BootAnswer?
+    _ reason: LeaseReason, _ boot: BootAnswer?, _ options: BootOptions?
   ) -> Exchange? {
     guard isObserved else { return nil }
-    // What is booted matters only in a message that says so.
-    let bootReason = sent == .offer || sent == .acknowledge ? boot?.reason : nil
     return Exchange(
-      received: received.name, sent: sent?.name, client: client, address: address, bootFile: bootFile,
-      reason: bootReason.map { $0.isEmpty ? reason.rawValue : "\(reason.rawValue); \($0)" } ?? reason.rawValue)
+      received: received.name, sent: sent?.name, client: client, address: address, bootFile: boot?.bootFile,
+      reason: reason.rawValue, boot: boot, quirks: options?.quirks ?? [])
   }
 }

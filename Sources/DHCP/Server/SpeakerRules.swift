@@ -70,6 +70,8 @@ extension ClientDescription {
       relay: message.relay == .any ? nil : message.relay,
       speaker: SpeakerRule.speaker(of: message),
       serverAddress: serverAddress)
+    isDiscovering = message.messageType == .discover
+    correct()
   }
 
   /// Hardware without a usable `chaddr` (InfiniBand, RFC 4390) is known by its client identifier:
@@ -84,7 +86,7 @@ extension LeaseHolder {
   init?(_ message: DHCPMessage) {
     if let card = message.hardware.ethernet {
       self = .hardware(card)
-    } else if let identifier = message.clientIdentifier {
+    } else if let identifier = message.clientIdentifier, !identifier.isEmpty {
       self = .identifier(Array(identifier))
     } else {
       return nil

@@ -47,4 +47,6 @@ package enum ReplyDestination: Hashable, Sendable {
 package enum DHCPPort {
   package static let server: UInt16 = 67
   package static let client: UInt16 = 68
+  /// Where PXE firmware asks for its boot file once it has an address (RFC 4578, section 2; PXE specification 2.1).
+  package static let bootServer: UInt16 = 4011
 }

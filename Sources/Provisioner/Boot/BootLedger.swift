@@ -25,6 +25,9 @@ package final class BootLedger: Sendable {
     package var lastSeen: Timestamp
     package var phase: Phase
     /// Events of a machine that is no node yet.
+    /// What the machine said of itself besides its card, when it asked for an address.
+    fileprivate var clientIdentifier: [UInt8]?
+    fileprivate var guids: [String] = []
     fileprivate var early: [TimelineEvent] = []
     fileprivate var recorded = 0
   }
@@ -38,6 +41,8 @@ package final class BootLedger: Sendable {
   private let registry: Registry
   private let timeline: Timeline
   private let state = Mutex(State())
+  /// What is tried with each machine's firmware.
+  package let trials: FirmwareTrials
 
   /// A boot that has not come further and said nothing for so many seconds is over.
   package static let patience = 120.0
@@ -49,6 +54,7 @@ package final class BootLedger: Sendable {
   package init(registry: Registry, timeline: Timeline) {
     self.registry = registry
     self.timeline = timeline
+    trials = FirmwareTrials(registry: registry)
   }
 
   // MARK: What opens a boot
@@ -66,6 +72,14 @@ package final class BootLedger: Sendable {
         case .perseid, .other: false
         }
       if isOver { open(mac, now, &state) }
+    }
+  }
+
+  /// How else than by its card a machine can be known, as it said in its boot.
+  package func identified(_ machine: MachineIdentity) {
+    state.withLock { state in
+      if let identifier = machine.clientIdentifier { state.attempts[machine.mac]?.clientIdentifier = identifier }
+      if !machine.guids.isEmpty { state.attempts[machine.mac]?.guids = machine.guids }
     }
   }
 
@@ -152,6 +166,7 @@ package final class BootLedger: Sendable {
         came(request.mac, to: request.phase, now: now)
         remember(request.mac, at: request.address)
         settle(bound, request.mac)
+        if request.phase == .script { spoke(request.mac) }
         return bound
       }
       // What it has begun to load is not what it is assigned now: that is another boot.
@@ -164,9 +179,17 @@ package final class BootLedger: Sendable {
     try await registry.update { [registry] view in
       var changes: [Change] = []
       var node: Node
-      let known = view.node(with: request.mac)
+      let machine = MachineIdentity(
+        mac: request.mac, clientIdentifier: attempt.clientIdentifier,
+        guids: attempt.guids + (request.guid.flatMap(MachineIdentity.guid).map { [$0] } ?? []))
+      let known = view.node(of: machine)
       if let known {
         node = known
+        if !node.macs.contains(request.mac) {
+          // Known by an identifier of its own, it boots from another card: that one is its first from now on.
+          node.macs = [request.mac] + node.macs.prefix(31)
+          changes = try Registry.changes(from: known, to: node)
+        }
       } else {
         (node, changes) = try registry.discover(request.mac, guid: request.guid, now: now, in: &view)
       }
@@ -216,6 +239,12 @@ package final class BootLedger: Sendable {
 
   // MARK: What happens in a boot
 
+  /// What a machine's firmware loaded speaks: what it was answered with works.
+  package func spoke(_ mac: MACAddress) {
+    guard let strategy = trials.spoke(mac) else { return }
+    record(mac, .dhcp, "strategy", "this firmware boots with \(strategy.words): remembered for the next time")
+  }
+
   /// It has come so far at least.
   package func came(_ mac: MACAddress, to phase: Phase, now: Timestamp = .now) {
     state.withLock { state in
@@ -259,6 +288,7 @@ package final class BootLedger: Sendable {
   package func mac(of boot: String) -> MACAddress? { registry.read { $0.boots[boot]?.mac } }
 
   package func forget(_ macs: [MACAddress]) {
+    trials.forget(macs)
     state.withLock { state in
       for mac in macs { state.attempts[mac] = nil }
     }

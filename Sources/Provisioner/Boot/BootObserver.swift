@@ -5,45 +5,38 @@ package import TFTP
 /// Turns what DHCP and TFTP see into events of boots, in the words a person wants.
 package struct BootObserver: ExchangeObserver, TransferObserver {
   private let ledger: BootLedger
+  let network: NetworkWatch
+  private let packets: PacketLog
 
-  package init(ledger: BootLedger) {
+  package init(ledger: BootLedger, network: NetworkWatch, packets: PacketLog) {
     self.ledger = ledger
+    self.network = network
+    self.packets = packets
   }
 
   package func observed(_ exchange: Exchange) {
     let client = exchange.client
     let mac = client.hardwareAddress
     let now = Timestamp.now
-    if exchange.sent == "ACK" { ledger.remember(mac, at: exchange.address) }
+    if let exchanged = exchange.packets { packets.keep(exchanged, of: mac) }
+    // Another server's ACK is not heard, but the REQUEST for it goes to everyone.
+    if exchange.sent == "ACK" || (client.isProxied && exchange.received == "REQUEST") {
+      ledger.remember(mac, at: exchange.address)
+    }
     switch client.speaker {
     case .pxeFirmware, .httpFirmware, .ipxe:
       if exchange.received == "DISCOVER" { ledger.discovered(mac, by: client.speaker, now: now) }
+      ledger.identified(MachineIdentity(client))
     case .perseid, .other:
       // A running system renews for ever, and most machines are none of ours.
       guard let phase = ledger.phase(of: mac), phase >= .loading, phase < .running else { return }
     }
-    ledger.record(mac, .dhcp, exchange.received.lowercased(), Self.words(exchange), now: now)
-  }
-
-  private static func words(_ exchange: Exchange) -> String {
-    let speaker =
-      switch exchange.client.speaker {
-      case .pxeFirmware: "PXE firmware"
-      case .httpFirmware: "UEFI HTTP firmware"
-      case .ipxe: "iPXE"
-      case .perseid: "stage 1"
-      case .other: "the operating system"
-      }
-    var text = "from \(speaker)"
-    if let relay = exchange.client.relay { text += " by relay \(relay)" }
-    if let sent = exchange.sent {
-      text += ": answered \(sent)"
-      if let address = exchange.address { text += " \(address)" }
-      if let file = exchange.bootFile { text += ", boot file \(file)" }
-    } else {
-      text += ": not answered"
+    if let strategy = ledger.trials.observed(exchange, now: now) {
+      ledger.record(
+        mac, .dhcp, "strategy", "it asks again and again and does not boot: from now on \(strategy.words)", now: now)
     }
-    return exchange.reason.isEmpty ? text : "\(text) (\(exchange.reason))"
+    ledger.record(mac, .dhcp, exchange.received.lowercased(), ExchangeWords.line(exchange), now: now)
+    if client.speaker == .ipxe { ledger.spoke(mac) }
   }
 
   package func observed(_ event: TransferEvent) {
@@ -53,6 +46,13 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
     let boot = file?.boot
     guard let mac = boot.flatMap({ ledger.mac(of: $0) }) ?? ledger.mac(at: event.client) else { return }
     if boot != nil, event.kind == .started { ledger.came(mac, to: .loading) }
+    if case .loader = file {
+      switch event.kind {
+      case .started, .probed: ledger.trials.loading(mac)
+      case .finished: ledger.trials.loaded(mac)
+      case .progress, .failed, .refused: break
+      }
+    }
     let name = event.name
     let size = ByteCount.words(Int64(event.bytes))
     switch event.kind {

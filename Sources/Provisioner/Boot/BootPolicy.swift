@@ -12,16 +12,23 @@ package enum BootPolicy {
     /// Our address as the machine reaches it, and the nodes' port.
     package var server: IPv4Address
     package var port: Int
+    /// What is tried with its PXE firmware; `nil` where nothing is.
+    package var strategy: FirmwareTrial.Strategy?
 
     package init(
-      mac: MACAddress, speaker: ClientDescription.Speaker, architectures: [UInt16], server: IPv4Address, port: Int
+      mac: MACAddress, speaker: ClientDescription.Speaker, architectures: [UInt16], server: IPv4Address, port: Int,
+      strategy: FirmwareTrial.Strategy? = nil
     ) {
       self.mac = mac
       self.speaker = speaker
       self.architectures = architectures
       self.server = server
       self.port = port
+      self.strategy = strategy
     }
+
+    /// The first of its platforms that we have loaders for.
+    var platform: BootPlatform? { BootPolicy.platform(architectures, speaker) }
   }
 
   /// - Parameters:
@@ -39,10 +46,14 @@ package enum BootPolicy {
       return BootAnswer(bootFile: nil, hostName: name, reason: "\(node.name) boots from its own disk (boot: local)")
     }
     let who = name ?? "a machine that is no node yet"
-    let what =
+    // Made only where it is said.
+    var what: String {
       generation.map { "capsule \(vnfs), generation \($0.number)" } ?? "capsule \(vnfs) is not there: it will wait"
+    }
     func answer(_ file: String?, _ reason: String) -> BootAnswer {
-      BootAnswer(bootFile: file, hostName: name, reason: reason)
+      BootAnswer(
+        bootFile: file, hostName: name, reason: reason, delivery: machine.strategy?.delivery,
+        trial: machine.strategy?.loader.rawValue)
     }
     let chain = chain(node?.boot ?? .ipxe, for: machine)
     switch machine.speaker {
@@ -50,17 +61,16 @@ package enum BootPolicy {
       if let file = chain.file { return answer(file, "iPXE on \(who) gets \(chain.words) by TFTP; \(what)") }
       return answer(scriptURL(machine), "iPXE on \(who) gets its script\(chain.words); \(what)")
     case .pxeFirmware:
-      let platform = Platform(machine.architectures)
-      guard let platform else { return answer(nil, "no loader for \(words(machine.architectures.first))") }
-      if let file = chain.file {
-        return answer(file, "\(platform.words) firmware on \(who) gets \(chain.words) by TFTP; \(what)")
+      guard let platform = machine.platform, let iPXE = iPXE(platform) else {
+        return answer(nil, noLoader(machine.architectures))
       }
-      return answer(
-        platform.iPXE, "\(platform.words) firmware on \(who) gets iPXE by TFTP\(chain.words); \(what)")
+      let words = platform.rawValue
+      if let file = chain.file {
+        return answer(file, "\(words) firmware on \(who) gets \(chain.words) by TFTP; \(what)")
+      }
+      return answer(iPXE, "\(words) firmware on \(who) gets iPXE by TFTP\(chain.words); \(what)")
     case .httpFirmware:
-      guard let architecture = machine.architectures.first(where: { $0 == 16 }) ?? machine.architectures.first,
-        architecture == 16
-      else { return answer(nil, "no loader for UEFI HTTP boot on \(words(machine.architectures.first))") }
+      guard machine.platform == .uefiX64 else { return answer(nil, "HTTP boot: \(noLoader(machine.architectures))") }
       return answer(
         "http://\(machine.server):\(machine.port)/loader/snponly.efi",
         "UEFI HTTP boot on \(who) gets iPXE by HTTP\(chain.words); \(what)")
@@ -75,28 +85,24 @@ package enum BootPolicy {
     "http://\(machine.server):\(machine.port)/ipxe?mac=\(machine.mac)"
   }
 
-  /// Machines that we have loaders for.
-  private enum Platform {
-    case bios
-    case uefi64
-
-    /// The first architecture of a client's list that we have loaders for.
-    init?(_ architectures: [UInt16]) {
-      // RFC 4578, section 2.1, has BIOS as 0; a PXE client that leaves option 93 out is an old BIOS ROM.
-      for architecture in architectures.isEmpty ? [0] : architectures {
-        switch architecture {
-        case 0: self = .bios
-        // 7 is what the RFC calls EFI BC and firmware sends for x64; 9 is its x86-64 (errata 4625).
-        case 7, 9: self = .uefi64
-        default: continue
-        }
-        return
-      }
-      return nil
+  /// iPXE for a platform. Debian's package has it for these two alone; of GRUB and shim, what is signed is for UEFI x64.
+  private static func iPXE(_ platform: BootPlatform) -> String? {
+    switch platform {
+    case .bios: "undionly.kpxe"
+    case .uefiX64: "snponly.efi"
+    case .uefiIA32, .uefiARM32, .uefiARM64, .uefiRISCV64, .uefiLoongArch64, .uBootARM: nil
     }
+  }
 
-    var iPXE: String { self == .bios ? "undionly.kpxe" : "snponly.efi" }
-    var words: String { self == .bios ? "BIOS" : "UEFI x64" }
+  /// The first platform of a client's list that there is a loader for.
+  static func platform(_ architectures: [UInt16], _ speaker: ClientDescription.Speaker) -> BootPlatform? {
+    // RFC 4578, section 2.1, has BIOS as 0; a PXE client that leaves option 93 out is an old BIOS ROM.
+    if architectures.isEmpty { return speaker == .httpFirmware ? nil : .bios }
+    return architectures.lazy.compactMap(BootPlatform.init).first { iPXE($0) != nil }
+  }
+
+  private static func noLoader(_ architectures: [UInt16]) -> String {
+    "no loader for \(BootPlatform.words(architectures.first)): Debian's ipxe has them for BIOS and UEFI x64"
   }
 
   /// The first file of another chain than iPXE's, and what it is called. Where none is set: no file and no
@@ -105,67 +111,93 @@ package enum BootPolicy {
     func instead(_ reason: String) -> (file: String?, words: String) {
       (nil, ", although boot: \(method.rawValue) is set: \(reason)")
     }
-    let platform = Platform(machine.architectures)
+    let platform = machine.platform
     switch method {
+    case .ipxe where machine.strategy?.loader == .signed && platform == .uefiX64:
+      return (signedLoader, "shim and GRUB, since it loaded iPXE which then never spoke, as with Secure Boot on,")
     case .ipxe, .local: return (nil, "")
     case _ where machine.speaker == .httpFirmware:
       return instead("that loads over TFTP, so the machine must boot by PXE")
     case .grub:
-      return platform == .uefi64 ? ("shimx64.efi", "shim and GRUB") : instead("shim and GRUB are for UEFI x64")
+      return platform == .uefiX64 ? (signedLoader, "shim and GRUB") : instead("shim and GRUB are for UEFI x64")
     case .pxelinux:
       return platform == .bios ? ("pxelinux.0", "pxelinux") : instead("pxelinux is for BIOS")
     }
   }
 
-  private static func words(_ architecture: UInt16?) -> String {
-    switch architecture {
-    case 0: "BIOS"
-    case 6, 15: "UEFI on 32-bit x86"
-    case 7, 9, 16: "UEFI on x64"
-    case 10, 18: "UEFI on 32-bit ARM"
-    case 11, 19: "UEFI on 64-bit ARM"
-    case 27, 28: "UEFI on 64-bit RISC-V"
-    case let number?: "architecture \(number)"
-    case nil: "an architecture that the firmware does not name"
-    }
-  }
+  private static let signedLoader = "shimx64.efi"
 }
 
 /// The boot policy over the registry: what DHCP asks.
 package struct BootPolicyAdapter: ClientPolicy {
   private let registry: Registry
+  private let trials: FirmwareTrials
+  private let loaders: LoaderFiles
   /// The nodes' port.
   private let port: Int
 
-  package init(registry: Registry, port: Int) {
+  package init(registry: Registry, trials: FirmwareTrials, loaders: LoaderFiles, port: Int) {
     self.registry = registry
+    self.trials = trials
+    self.loaders = loaders
     self.port = port
   }
 
   package func reservation(for client: ClientDescription) -> IPv4Address? {
     registry.read { view in
-      // An address is set aside for a node's first card: its others take one of the pool.
-      guard let node = view.node(with: client.hardwareAddress), node.macs.first == client.hardwareAddress else {
-        return nil
-      }
+      // An address is set aside for a node's first card: its others take one of the pool. A card that is
+      // new to a node known otherwise becomes its first.
+      guard let node = view.node(of: MachineIdentity(client)),
+        node.macs.first == client.hardwareAddress || !node.macs.contains(client.hardwareAddress)
+      else { return nil }
       return node.address
     }
+  }
+
+  package func card(of client: ClientDescription) -> MACAddress? {
+    registry.read { $0.node(of: MachineIdentity(client))?.macs.first }
   }
 
   package func owner(of address: IPv4Address) -> MACAddress? {
     registry.read { $0.node(reserving: address)?.macs.first }
   }
 
+  package func isKnown(_ card: MACAddress) -> Bool { registry.read { $0.node(with: card) != nil } }
+
+  package var waiting: Int { registry.read { $0.waitingNodes } }
+
   package func boot(for client: ClientDescription) -> BootAnswer {
     let defaults = registry.defaults
     let (node, vnfs, generation) = registry.read { view in
-      let node = view.node(with: client.hardwareAddress).map { view.effective($0, defaults) }
+      let node = view.node(of: MachineIdentity(client)).map { view.effective($0, defaults) }
       let vnfs = node?.vnfs ?? view.groups[defaults.group]?.settings.vnfs ?? defaults.vnfs
       return (node, vnfs, view.capsules[vnfs]?.currentGeneration)
     }
-    let machine = BootPolicy.Machine(
+    if client.hardwareAddress.rawValue == 0 {
+      let identifier = MachineIdentity.hexadecimal(client.clientIdentifier ?? [], separator: ":")
+      return BootAnswer(
+        bootFile: nil,
+        reason: "it has no Ethernet address, and no node has its client identifier: "
+          + "perseid node set clientid \(identifier) NODE")
+    }
+    var machine = BootPolicy.Machine(
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,
       server: client.serverAddress, port: port)
+    if client.speaker == .pxeFirmware {
+      machine.strategy = trials.strategy(for: client, platform: machine.platform) {
+        maySign(client.hardwareAddress, machine.platform)
+      }
+    }
     return BootPolicy.answer(machine, node: node, vnfs: vnfs, generation: generation)
+  }
+
+  /// Whether shim and GRUB may be tried where iPXE is silent: the machine can run them, nobody has set how it boots, and
+  /// they are there.
+  package func maySign(_ mac: MACAddress, _ platform: BootPlatform?) -> Bool {
+    let isSet = registry.read { view in
+      let node = view.node(with: mac)
+      return (node?.settings.boot ?? view.groups[node?.group ?? registry.defaults.group]?.settings.boot) != nil
+    }
+    return platform == .uefiX64 && !isSet && (try? loaders.check(.grub)) != nil
   }
 }

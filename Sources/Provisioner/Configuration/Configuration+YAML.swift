@@ -93,7 +93,7 @@ extension Configuration {
   private mutating func readDHCP(_ root: YAMLSection) throws {
     let keys = [
       "mode", "pool", "leaseSeconds", "router", "dns", "domain", "ntp", "mtu", "domainSearch", "routes", "dynamicBOOTP",
-      "relayed",
+      "conflictProbe", "relayed",
     ]
     guard let section = try root.section("dhcp", allowed: keys) else { return }
     let modes = DHCP.Mode.allCases.map(\.rawValue).joined(separator: ", ")
@@ -111,6 +111,7 @@ extension Configuration {
     dhcp.domainSearch = try Self.readDomainSearch(section) ?? []
     dhcp.routes = try Self.readRoutes(section) ?? []
     dhcp.dynamicBOOTP = try section.bool("dynamicBOOTP") ?? dhcp.dynamicBOOTP
+    dhcp.conflictProbe = try section.bool("conflictProbe") ?? dhcp.conflictProbe
     lines["dhcp.routes"] = section.line(of: "routes")
     let relayed = try section.sections(
       "relayed", allowed: ["subnet", "pool", "router", "mtu", "domainSearch", "routes"])

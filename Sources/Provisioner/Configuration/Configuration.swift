@@ -45,6 +45,8 @@ package struct Configuration: Hashable, Sendable {
     package var routes: [ClasslessRoute] = []
     /// Whether BOOTP clients that nobody has set an address aside for get one of the pool.
     package var dynamicBOOTP = false
+    /// Whether addresses are probed before they are offered.
+    package var conflictProbe = true
     package var relayed: [Relayed] = []
   }
 

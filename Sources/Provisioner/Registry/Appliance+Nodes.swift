@@ -41,7 +41,8 @@ extension Appliance {
   func view(_ effective: EffectiveNode) -> NodeView {
     let node = effective.node
     return NodeView(
-      name: node.name, mac: node.macs.first, macs: node.macs, guid: node.guid, address: address(of: effective),
+      name: node.name, mac: node.macs.first, macs: node.macs, guid: node.ownGUID ?? node.guid,
+      clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
       fixedAddress: node.address, group: effective.group, vnfs: effective.vnfs, enabled: effective.enabled,
       boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
       description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created)
@@ -91,11 +92,11 @@ extension Appliance {
   package func addNode(_ request: AddNode) async throws -> NodeView {
     let now = Timestamp.now
     let registry = registry
-    let reserved = MACAddress(request.mac)
+    let reserved = request.mac.split(separator: ",").first.flatMap { MACAddress(String($0)) }
     defer { if let reserved { registry.release(reserved) } }
     let name = try await registry.update { view in
-      let mac = try NodeKeys.mac(request.mac, of: nil, in: view)
-      let name = request.name ?? view.reserveName(registry.pattern, for: mac)
+      let macs = try NodeKeys.macs(request.mac, of: nil, in: view)
+      let name = request.name ?? view.reserveName(registry.pattern, for: macs[0])
       guard NodeName.isValid(name) else {
         throw NodeKeys.invalid(
           "name", name, "a host name: letters, digits and hyphens, at most 63, no hyphen at either end")
@@ -104,7 +105,9 @@ extension Appliance {
         throw ApplianceError(
           .conflict, "There is a node \(name) already. Choose another name, or delete that node first.")
       }
-      var node = Node(name: name, macs: [mac], created: now)
+      var node = Node(name: name, macs: macs, created: now)
+      if let guid = request.guid { try NodeKeys.set("guid", guid, of: &node, in: view) }
+      if let identifier = request.clientid { try NodeKeys.set("clientid", identifier, of: &node, in: view) }
       if let group = request.group { try NodeKeys.set("group", group, of: &node, in: view) }
       if let vnfs = request.vnfs { try NodeKeys.set("vnfs", vnfs, of: &node, in: view) }
       return (try Registry.changes(from: nil, to: node), name)
@@ -115,7 +118,7 @@ extension Appliance {
   /// Sets a key of nodes; an empty value gives it back to group or defaults. All of them or none.
   package func setNodes(_ patterns: [String], key: String, value: String) async throws -> [ChangeView] {
     let names = try select(try some(patterns)).map(\.name)
-    guard names.count == 1 || !["name", "mac", "address"].contains(key) else {
+    guard names.count == 1 || !NodeKeys.unshared.contains(key) else {
       throw ApplianceError(.invalid, "'\(key)' is one node's own; \(names.count) nodes were named. Name one.")
     }
     let (changes, renamed) = try await registry.update { view in

@@ -11,14 +11,21 @@ extension Appliance {
     let generation = registry.read { $0.capsules[node.vnfs]?.currentGeneration }
     let clients: [(String, ClientDescription.Speaker, [UInt16])] = [
       ("BIOS PXE", .pxeFirmware, [0]), ("UEFI x64 PXE", .pxeFirmware, [7]), ("UEFI x64 HTTP", .httpFirmware, [16]),
+      ("UEFI IA32 PXE", .pxeFirmware, [6]), ("UEFI ARM64 PXE", .pxeFirmware, [11]),
       ("iPXE on BIOS", .ipxe, [0]), ("iPXE on UEFI x64", .ipxe, [7]),
     ]
+    let strategy = node.node.macs.first.flatMap { mac -> FirmwareTrial.Strategy? in
+      guard var strategy = ledger.trials.trial(of: mac).current else { return nil }
+      if !clientPolicy.maySign(mac, .uefiX64) { strategy.loader = .usual }
+      return strategy
+    }
     let server = registry.read { $0.lastBoot(of: name) }?.address ?? IPv4Address.any
     let answers = clients.map { client, speaker, architectures in
       // Our own address depends on the network that asks; here it stands for itself.
       let machine = BootPolicy.Machine(
         mac: node.node.macs.first ?? MACAddress(rawValue: 0), speaker: speaker, architectures: architectures,
-        server: server, port: configuration.provisioner.port)
+        server: server, port: configuration.provisioner.port,
+        strategy: speaker == .pxeFirmware && architectures == [7] ? strategy : nil)
       let answer = BootPolicy.answer(machine, node: node, vnfs: node.vnfs, generation: generation)
       let file = answer.bootFile?.replacing("http://\(server):", with: "http://APPLIANCE:")
       return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
@@ -31,8 +38,38 @@ extension Appliance {
     }
     return WhyView(
       name: name, mac: node.node.macs.first, enabled: node.enabled, boot: node.boot, vnfs: node.vnfs,
-      generation: generation?.number, digest: generation?.digest.description, answers: answers, scripts: scripts,
-      settings: settings(of: node))
+      generation: generation?.number, digest: generation?.digest.description,
+      heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategyView(of: node.node.macs),
+      answers: answers, scripts: scripts, settings: settings(of: node))
+  }
+
+  private static func view(_ heard: FirmwareTrials.Heard) -> WhyView.Heard {
+    let exchange = heard.exchange
+    let client = exchange.client
+    var asked = exchange.received
+    if let vendorClass = client.vendorClass { asked += ", vendor class \(vendorClass)" }
+    if !client.architectures.isEmpty {
+      asked += ", architecture \(client.architectures.map(String.init).joined(separator: ", "))"
+    }
+    if let relay = client.relay { asked += ", by relay \(relay)" }
+    var answered = exchange.sent ?? "nothing"
+    if let address = exchange.address { answered += " \(address)" }
+    if let file = exchange.bootFile { answered += ", \(ExchangeWords.file(file, client.speaker))" }
+    let reasons = [exchange.reason, exchange.boot?.reason ?? ""].filter { !$0.isEmpty }
+    return WhyView.Heard(
+      at: heard.at, client: ExchangeWords.speaker(client), asked: asked, answered: answered,
+      reason: reasons.joined(separator: "; "),
+      rules: exchange.quirks.compactMap { BootQuirk.named($0) }.map {
+        WhyView.Heard.Rule(name: $0.name, words: $0.words, source: $0.source)
+      })
+  }
+
+  private func strategyView(of macs: [MACAddress]) -> WhyView.Strategy? {
+    let trials = macs.map { ledger.trials.trial(of: $0) }
+    guard let trial = trials.first(where: { $0.current != nil }), let strategy = trial.current else { return nil }
+    return WhyView.Strategy(
+      delivery: strategy.delivery.rawValue, loader: strategy.loader.rawValue, isProven: strategy == trial.proven,
+      words: strategy.words)
   }
 
   private func settings(of node: EffectiveNode) -> [WhyView.Setting] {

@@ -22,6 +22,9 @@ package final class Appliance: Service, Sendable {
   package let nodescripts: NodescriptTree
   package let clientPolicy: BootPolicyAdapter
   package let leases: RegistryLeases
+  package let network: NetworkWatch
+  /// The last DHCP messages of machines that boot.
+  package let packets = PacketLog()
   package let observer: BootObserver
   package let bootContent: BootContent
   package let nodeService: NodeService
@@ -82,9 +85,11 @@ package final class Appliance: Service, Sendable {
     ledger = BootLedger(registry: registry, timeline: timeline)
     board = StatusBoard(registry: registry)
     nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
-    clientPolicy = BootPolicyAdapter(registry: registry, port: configuration.provisioner.port)
+    clientPolicy = BootPolicyAdapter(
+      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
     leases = RegistryLeases(store: store)
-    observer = BootObserver(ledger: ledger)
+    network = NetworkWatch(ledger: ledger, timeline: timeline)
+    observer = BootObserver(ledger: ledger, network: network, packets: packets)
     bootContent = BootContent(
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
@@ -116,6 +121,7 @@ package final class Appliance: Service, Sendable {
     do {
       try await timeline.flush()
       try await board.flush()
+      try await ledger.trials.flush()
     } catch {
       logger.error("Events or states were not written: \(error)")
     }
@@ -142,6 +148,7 @@ package final class Appliance: Service, Sendable {
     do {
       try await timeline.flush()
       try await board.flush(all: true)
+      try await ledger.trials.flush()
     } catch {
       failure = error
     }
@@ -172,7 +179,7 @@ package final class Appliance: Service, Sendable {
     return InfoView(
       version: Self.version, configuration: configuration.file, stateDirectory: configuration.paths.state,
       interfaces: configuration.network.interfaces, nodes: nodes, groups: groups().count, capsules: capsules,
-      process: getpid())
+      process: getpid(), network: network.view)
   }
 
   /// Live events from now on; a slow reader loses the oldest.

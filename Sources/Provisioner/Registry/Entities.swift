@@ -6,8 +6,12 @@ package struct Node: Hashable, Sendable, Codable {
   package var name: String
   /// Its cards, the one that boots first.
   package var macs: [MACAddress]
-  /// SMBIOS system GUID as text. Vendors repeat it, so it never identifies a node by itself.
+  /// SMBIOS system GUID as text, as it was seen. Vendors repeat it, so it never identifies a node by itself.
   package var guid: String?
+  /// The GUID that a person says is this node's alone: a machine with it is this node, whatever its cards.
+  package var ownGUID: String?
+  /// The DHCP client identifier (option 61, type byte included) that a person says is this node's.
+  package var clientIdentifier: [UInt8]?
   /// The address set aside for it, where one is.
   package var address: IPv4Address?
   package var group: String?

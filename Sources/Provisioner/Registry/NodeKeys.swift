@@ -3,9 +3,12 @@ import NetworkTypes
 /// The keys of `node set` and `group set`: what each takes, and how it is said to be wrong.
 package enum NodeKeys {
   package static let node = [
-    "name", "mac", "address", "group", "vnfs", "enabled", "boot", "root", "kernelArgs", "description", "debug",
+    "name", "mac", "guid", "clientid", "address", "group", "vnfs", "enabled", "boot", "root", "kernelArgs",
+    "description", "debug",
     "var.NAME",
   ]
+  /// Those that only one node can have at a time.
+  static let unshared: Set<String> = ["name", "mac", "guid", "clientid", "address"]
   package static let group = ["vnfs", "enabled", "boot", "root", "kernelArgs", "description", "debug", "var.NAME"]
 
   /// Names that scripts get from the appliance or the shell: no variable may stand in their way.
@@ -29,6 +32,10 @@ package enum NodeKeys {
       node.name = value
     case "mac":
       node.macs = try macs(value, of: node.name, in: view)
+    case "guid":
+      node.ownGUID = value.isEmpty ? nil : try guid(value, of: node.name, in: view)
+    case "clientid":
+      node.clientIdentifier = value.isEmpty ? nil : try clientIdentifier(value, of: node.name, in: view)
     case "address":
       node.address = value.isEmpty ? nil : try address(value, of: node.name, in: view)
     case "group":
@@ -79,6 +86,8 @@ package enum NodeKeys {
     switch key {
     case "name": node.name
     case "mac": node.macs.map(\.description).joined(separator: ",")
+    case "guid": node.ownGUID
+    case "clientid": node.clientIdentifier.map { MachineIdentity.hexadecimal($0, separator: ":") }
     case "address": node.address?.description
     case "group": node.group
     default: text(key, of: node.settings)
@@ -111,7 +120,35 @@ package enum NodeKeys {
     return mac
   }
 
-  private static func macs(_ value: String, of name: String, in view: RegistryView) throws -> [MACAddress] {
+  private static func guid(_ value: String, of name: String, in view: RegistryView) throws -> String {
+    guard let guid = MachineIdentity.guid(value) else {
+      throw invalid(
+        "guid", value, "the machine's own GUID, such as 4c4c4544-0034-3010-8051-b7c04f4a3532 (dmidecode -s system-uuid)"
+      )
+    }
+    if let owner = view.node(withGUID: guid), owner.name != name {
+      throw ApplianceError(.conflict, "The GUID \(guid) belongs to node \(owner.name). Change that node first.")
+    }
+    return guid
+  }
+
+  private static func clientIdentifier(_ value: String, of name: String, in view: RegistryView) throws -> [UInt8] {
+    guard let bytes = MachineIdentity.bytes(hexadecimal: value), (2...255).contains(bytes.count) else {
+      throw invalid(
+        "clientid", value,
+        "a DHCP client identifier (option 61, type byte included) of 2 to 255 bytes in hexadecimal digits, "
+          + "such as ff:00:00:00:00:00:02:00:00:02:c9:00:f4:52:14:03:00:12:34:56")
+    }
+    // 1 and an Ethernet address is what most clients send of themselves.
+    let card = bytes.first == 1 ? MACAddress(bytes: bytes.dropFirst()) : nil
+    if let owner = view.node(withClientIdentifier: bytes) ?? card.flatMap({ view.node(with: $0) }), owner.name != name {
+      throw ApplianceError(
+        .conflict, "The client identifier \(value) belongs to node \(owner.name). Change that node first.")
+    }
+    return bytes
+  }
+
+  static func macs(_ value: String, of name: String?, in view: RegistryView) throws -> [MACAddress] {
     var macs: [MACAddress] = []
     for part in value.split(separator: ",", omittingEmptySubsequences: false) {
       let mac = try mac(String(part.filter { $0 != " " }), of: name, in: view)

@@ -73,7 +73,7 @@ package final class Registry: Sendable {
     view.withLock { $0.releaseName(of: mac) }
   }
 
-  /// What to write so that `old` becomes `new`: the record, and the claims on cards and addresses.
+  /// What to write so that `old` becomes `new`: the record, and the claims on cards, addresses and identifiers.
   static func changes(from old: Node?, to new: Node?) throws -> [Change] {
     var changes: [Change] = []
     if let old, old.name != new?.name { changes.append(.delete(RecordKey.node + old.name)) }
@@ -91,6 +91,14 @@ package final class Registry: Sendable {
     if let new, let address = new.address, isRenamed || address != old?.address {
       changes.append(.put(RecordKey.address + address.description, text: new.name))
     }
+    func claim(_ prefix: String, _ before: String?, _ after: String?) {
+      if let before, before != after { changes.append(.delete(prefix + before)) }
+      if let new, let after, isRenamed || after != before { changes.append(.put(prefix + after, text: new.name)) }
+    }
+    claim(RecordKey.guid, old?.ownGUID, new?.ownGUID)
+    claim(
+      RecordKey.clientIdentifier, old?.clientIdentifier.map { MachineIdentity.hexadecimal($0, separator: "") },
+      new?.clientIdentifier.map { MachineIdentity.hexadecimal($0, separator: "") })
     return changes
   }
 }

@@ -12,6 +12,10 @@ package struct RegistryView: Sendable {
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
+  /// What has worked with firmware that the usual answer did not boot.
+  package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
+  /// How many nodes have neither an address set aside nor a lease.
+  package private(set) var waitingNodes = 0
   /// Records that could not be read: named in the log, never guessed at.
   package private(set) var damaged: [String] = []
 
@@ -20,6 +24,8 @@ package struct RegistryView: Sendable {
   private var reservedByMAC: [MACAddress: String] = [:]
   private var nodeByMAC: [MACAddress: String] = [:]
   private var nodeByAddress: [IPv4Address: String] = [:]
+  private var nodeByClientIdentifier: [[UInt8]: String] = [:]
+  private var nodeByGUID: [String: String] = [:]
   /// Identifiers, the oldest boot first.
   private var bootsByNode: [String: [String]] = [:]
   private var bootByAddress: [IPv4Address: String] = [:]
@@ -34,6 +40,14 @@ package struct RegistryView: Sendable {
   package func node(named name: String) -> Node? { nodes[name] }
 
   package func node(with mac: MACAddress) -> Node? { nodeByMAC[mac].flatMap { nodes[$0] } }
+
+  /// The node that a person gave this client identifier.
+  package func node(withClientIdentifier identifier: [UInt8]) -> Node? {
+    nodeByClientIdentifier[identifier].flatMap { nodes[$0] }
+  }
+
+  /// The node that a person gave this GUID.
+  package func node(withGUID guid: String) -> Node? { nodeByGUID[guid].flatMap { nodes[$0] } }
 
   /// The node that this address is set aside for.
   package func node(reserving address: IPv4Address) -> Node? { nodeByAddress[address].flatMap { nodes[$0] } }
@@ -104,16 +118,21 @@ package struct RegistryView: Sendable {
   }
 
   private mutating func apply(_ key: String, _ value: [UInt8]?) {
-    guard let slash = key.firstIndex(of: "/") else { return }
-    let name = String(key[key.index(after: slash)...])
+    guard let slash = key.utf8.firstIndex(of: UInt8(ascii: "/")) else { return }
+    let name = String(key[key.utf8.index(after: slash)...])
     do {
       switch key[...slash] {
+      // First, since there are thousands of them in a second.
+      case RecordKey.lease: try setLease(key, name, value)
       case RecordKey.node: try setNode(name, value.map { try decodeRecord(Node.self, $0) })
       case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
       case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
-      case RecordKey.lease: try setLease(key, name, value)
+      case RecordKey.strategy:
+        if let mac = MACAddress(name) {
+          strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }
+        }
       default: break
       }
     } catch {
@@ -121,10 +140,21 @@ package struct RegistryView: Sendable {
     }
   }
 
+  private func isWaiting(_ name: String) -> Bool {
+    guard let node = nodes[name], node.address == nil else { return false }
+    return node.macs.allSatisfy { addressByMAC[$0] == nil }
+  }
+
   private mutating func setNode(_ name: String, _ node: Node?) throws {
+    waitingNodes -= isWaiting(name) ? 1 : 0
+    defer { waitingNodes += isWaiting(name) ? 1 : 0 }
     if let old = nodes[name] {
       for mac in old.macs where nodeByMAC[mac] == name { nodeByMAC[mac] = nil }
       if let address = old.address, nodeByAddress[address] == name { nodeByAddress[address] = nil }
+      if let identifier = old.clientIdentifier, nodeByClientIdentifier[identifier] == name {
+        nodeByClientIdentifier[identifier] = nil
+      }
+      if let guid = old.ownGUID, nodeByGUID[guid] == name { nodeByGUID[guid] = nil }
     }
     nodes[name] = node
     guard let node else {
@@ -135,6 +165,8 @@ package struct RegistryView: Sendable {
     }
     for mac in node.macs { nodeByMAC[mac] = name }
     if let address = node.address { nodeByAddress[address] = name }
+    if let identifier = node.clientIdentifier { nodeByClientIdentifier[identifier] = name }
+    if let guid = node.ownGUID { nodeByGUID[guid] = name }
   }
 
   private mutating func setBoot(_ id: String, _ boot: Boot?) throws {
@@ -152,13 +184,28 @@ package struct RegistryView: Sendable {
     if let address = boot.address { bootByAddress[address] = id }
   }
 
+  private func nodeName(of holder: LeaseHolder) -> String? {
+    if case .hardware(let mac) = holder { nodeByMAC[mac] } else { nil }
+  }
+
   private struct UnreadableLease: Error {}
 
   private mutating func setLease(_ key: String, _ name: String, _ value: [UInt8]?) throws {
     guard let address = IPv4Address(name) else { throw UnreadableLease() }
     let lease = value.flatMap { LeaseCoding.lease(key: key, value: $0) }
     if value != nil, lease == nil { throw UnreadableLease() }
-    if let old = leases[address], case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
+    let old = leases[address]
+    // A renewal, as nearly all are, changes nothing for the nodes.
+    if let old, let lease, old.holder == lease.holder, old.state == lease.state, case .hardware(let mac) = old.holder,
+      addressByMAC[mac] == address
+    {
+      leases[address] = lease
+      return
+    }
+    let names = Set([old, lease].compactMap { lease in lease.flatMap { nodeName(of: $0.holder) } })
+    waitingNodes -= names.count { isWaiting($0) }
+    defer { waitingNodes += names.count { isWaiting($0) } }
+    if let old, case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
       addressByMAC[mac] = nil
     }
     leases[address] = lease

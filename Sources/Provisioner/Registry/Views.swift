@@ -26,7 +26,9 @@ package struct NodeView: Hashable, Sendable, Codable {
   /// The first of its cards; `null` where it has none yet.
   @OrNull package var mac: MACAddress?
   package var macs: [MACAddress]
+  /// Set, else as seen.
   @OrNull package var guid: String?
+  @OrNull package var clientid: String?
   /// Leased, else as last seen, else set aside.
   @OrNull package var address: IPv4Address?
   @OrNull package var fixedAddress: IPv4Address?
@@ -131,12 +133,44 @@ package struct WhyView: Hashable, Sendable, Codable {
   package var vnfs: String
   @OrNull package var generation: Int?
   @OrNull package var digest: String?
+  /// What its programs asked last, and what they were answered, since the appliance was started.
+  package var heard: [Heard]
+  /// What is tried with its firmware, where that has asked.
+  @OrNull package var strategy: Strategy?
   /// For each kind of firmware and loader: what it is answered.
   package var answers: [Answer]
   /// The scripts of `init` and `ready`, in order.
   package var scripts: [Script]
   /// Each setting and who decides it: node, group or defaults.
   package var settings: [Setting]
+
+  package struct Heard: Hashable, Sendable, Codable {
+    package var at: Timestamp
+    /// Which program: firmware with its platform, iPXE, stage 1.
+    package var client: String
+    /// What it said: the message, its vendor class, its architectures.
+    package var asked: String
+    package var answered: String
+    package var reason: String
+    /// The rows of the table of quirks that the answer was made by.
+    package var rules: [Rule]
+
+    package struct Rule: Hashable, Sendable, Codable {
+      package var name: String
+      package var words: String
+      package var source: String
+    }
+  }
+
+  package struct Strategy: Hashable, Sendable, Codable {
+    /// How the firmware is told its boot file: `plain`, `direct` or `boot-server`.
+    package var delivery: String
+    /// `usual`, or `signed` for shim and GRUB in iPXE's place.
+    package var loader: String
+    /// Whether the machine has booted with it.
+    package var isProven: Bool
+    package var words: String
+  }
 
   package struct Answer: Hashable, Sendable, Codable {
     package var client: String
@@ -168,16 +202,25 @@ package struct InfoView: Hashable, Sendable, Codable {
   package var groups: Int
   package var capsules: Int
   package var process: Int32
+  package var network: NetworkView
 }
 
 /// What `node add` is given.
 package struct AddNode: Hashable, Sendable, Codable {
+  /// One, or several with commas between them; it boots from the first.
   package var mac: String
   package var name: String?
   package var vnfs: String?
   package var group: String?
+  package var guid: String?
+  package var clientid: String?
 
-  package init(mac: String, name: String? = nil, vnfs: String? = nil, group: String? = nil) {
+  package init(
+    mac: String, name: String? = nil, vnfs: String? = nil, group: String? = nil, guid: String? = nil,
+    clientid: String? = nil
+  ) {
+    self.guid = guid
+    self.clientid = clientid
     self.mac = mac
     self.name = name
     self.vnfs = vnfs

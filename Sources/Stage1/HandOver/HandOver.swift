@@ -12,7 +12,7 @@ enum HandOver {
     }
     let root = RootedPath(boot.newRoot)
     try setName(plan.nodeName, in: root)
-    if let lease = boot.lease { try setResolver(lease, in: root) }
+    if let lease = boot.lease { try Resolver.set(lease, in: root) }
     try NodeClientInstall.install(
       into: root, initProgram: SwitchRoot.program(boot) ?? "/sbin/init", say: boot.say)
     let generation = plan.steps.lazy.compactMap(\.root).first?.generation.description
@@ -39,15 +39,5 @@ enum HandOver {
         (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte) || (0x30...0x39).contains(byte)
           || byte == 0x2D || byte == 0x2E || byte == 0x5F
       }
-  }
-
-  /// Only where DHCP named servers and the root has no resolver of its own, be it a link that leads
-  /// nowhere before its daemon runs.
-  private static func setResolver(_ lease: AcquiredLease, in root: RootedPath) throws {
-    guard !lease.nameServers.isEmpty, !root.hasEntry("/etc/resolv.conf") else { return }
-    var text = ""
-    if let domain = lease.domain, isHostName(domain) { text += "search \(domain)\n" }
-    for server in lease.nameServers.prefix(3) { text += "nameserver \(server)\n" }
-    try root.replace("/etc/resolv.conf", with: Array(text.utf8), mode: 0o644)
   }
 }

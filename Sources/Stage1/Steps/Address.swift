@@ -1,7 +1,7 @@
 import DHCPClient
 import StateClient
 
-/// Gets an address and sets it.
+/// Gets an address and sets it, with what else the network's clients are told.
 enum Address {
   static func run(_ boot: Boot) throws {
     guard let card = boot.card else { throw StepFailure(what: "no card is chosen yet", canRetry: true) }
@@ -14,14 +14,10 @@ enum Address {
       throw StepFailure(
         what: "no address for \(card.name) (\(card.hardwareAddress)): \(error)", canRetry: true)
     }
-    try boot.interfaces.setAddress(lease.address, prefixLength: lease.prefixLength, on: card.name)
-    if let router = lease.router {
-      do {
-        try boot.interfaces.setDefaultRoute(through: router, on: card.name)
-      } catch {
-        // The appliance is on this segment: a wrong router hurts later, and is told now.
-        boot.say("\(error); the boot goes on without a default route")
-      }
+    try boot.interfaces.set(lease, on: card.name, say: boot.say)
+    // For the nodescripts that run before the node has a root of its own.
+    if !lease.nameServers.isEmpty {
+      try RootedPath("/").replace("/etc/resolv.conf", with: Array(Resolver.text(lease).utf8), mode: 0o644)
     }
     boot.lease = lease
     boot.say("\(card.name) \(card.hardwareAddress), address \(lease.address) from \(lease.serverIdentifier)")

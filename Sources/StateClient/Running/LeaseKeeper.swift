@@ -1,5 +1,6 @@
 import CLinux
 package import DHCPClient
+import DHCPWire
 import Glibc
 package import NetworkTypes
 package import StateProtocol
@@ -31,7 +32,7 @@ package struct LeaseKeeper {
     }
 
     /// The real ones, for one interface.
-    package init(interface: String, hardwareAddress: MACAddress) {
+    package init(interface: String, hardwareAddress: MACAddress, say: @escaping @Sendable (String) -> Void) {
       renew = { lease in
         try DHCPClient.renew(
           lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node", within: 10)
@@ -45,8 +46,7 @@ package struct LeaseKeeper {
       install = { lease in
         let interfaces = KernelInterfaces()
         try interfaces.bringUp(interface)
-        try interfaces.setAddress(lease.address, prefixLength: lease.prefixLength, on: interface)
-        if let router = lease.router { try interfaces.setDefaultRoute(through: router, on: interface) }
+        try interfaces.set(lease, on: interface, say: say)
       }
       save = { record in
         try SmallFile.write(LeaseRecord.path, try ProtocolJSON.encode(record), mode: 0o644)
@@ -121,7 +121,10 @@ extension LeaseRecord {
   package init(_ lease: AcquiredLease) {
     self.init(
       address: lease.address, prefixLength: lease.prefixLength, router: lease.router,
-      serverIdentifier: lease.serverIdentifier, seconds: lease.leaseSeconds, obtainedAt: Double(lease.obtainedAt))
+      serverIdentifier: lease.serverIdentifier, seconds: lease.leaseSeconds, obtainedAt: Double(lease.obtainedAt),
+      mtu: lease.mtu, domainSearch: lease.domainSearch.isEmpty ? nil : lease.domainSearch,
+      routes: lease.routes.isEmpty
+        ? nil : lease.routes.map { LeaseRecord.Route(destination: $0.destination, router: $0.router) })
   }
 }
 
@@ -132,6 +135,8 @@ extension AcquiredLease {
       address: record.address, prefixLength: record.prefixLength, router: record.router,
       serverIdentifier: record.serverIdentifier, leaseSeconds: record.seconds, renewalSeconds: record.seconds / 2,
       rebindingSeconds: UInt32(UInt64(record.seconds) * 7 / 8),
-      obtainedAt: Int64(min(max(record.obtainedAt, 0), 1e15)))
+      obtainedAt: Int64(min(max(record.obtainedAt, 0), 1e15)), mtu: record.mtu,
+      domainSearch: record.domainSearch ?? [],
+      routes: (record.routes ?? []).map { ClasslessRoute(destination: $0.destination, router: $0.router) })
   }
 }

@@ -43,7 +43,8 @@ package struct NodeDaemon {
   private static func keepLease(_ lease: LeaseRecord, of record: NodeRecord) {
     guard let card = record.hardwareAddresses.first else { return }
     var keeper = LeaseKeeper(
-      AcquiredLease(lease), actions: .init(interface: record.interface, hardwareAddress: card),
+      AcquiredLease(lease),
+      actions: .init(interface: record.interface, hardwareAddress: card, say: { Journal.say($0) }),
       say: { Journal.say($0) })
     while true {
       keeper.attend(at: Clock.bootTime)

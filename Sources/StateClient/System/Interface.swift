@@ -1,4 +1,6 @@
 import CLinux
+package import DHCPClient
+import DHCPWire
 import Glibc
 package import NetworkTypes
 
@@ -7,9 +9,35 @@ package protocol InterfaceControl {
   func bringUp(_ name: String) throws(SystemError)
   /// Sets the address, in place of the one that is there.
   func setAddress(_ address: IPv4Address, prefixLength: Int, on name: String) throws(SystemError)
-  func setDefaultRoute(through router: IPv4Address, on name: String) throws(SystemError)
+  /// Adds a route, which may be there already.
+  /// - Parameter router: 0.0.0.0 where the destination is on the interface's own link.
+  func addRoute(to destination: IPv4Subnet, through router: IPv4Address, on name: String) throws(SystemError)
+  /// Sets the largest packet, in bytes with its IP header.
+  func setMTU(_ bytes: UInt16, on name: String) throws(SystemError)
   /// `nil` while the interface is down.
   func hasCarrier(_ name: String) -> Bool?
+}
+
+extension InterfaceControl {
+  /// Sets what a DHCP server gave: address, largest packet, routes.
+  /// - Parameter say: Told what of it the kernel does not take. A wrong route or size hurts later, if at all:
+  ///   the appliance is on this segment, or behind the default route.
+  package func set(_ lease: AcquiredLease, on name: String, say: (String) -> Void) throws(SystemError) {
+    try setAddress(lease.address, prefixLength: lease.prefixLength, on: name)
+    func attempt(_ what: String, _ body: () throws(SystemError) -> Void) {
+      do { try body() } catch { say("\(error); going on without \(what)") }
+    }
+    if let mtu = lease.mtu { attempt("it") { () throws(SystemError) in try setMTU(mtu, on: name) } }
+    // What is on the link first: it may be the way to the other routers.
+    for route in lease.routes.sorted(by: { $0.router == .any && $1.router != .any }) {
+      attempt("this route") { () throws(SystemError) in
+        try addRoute(to: route.destination, through: route.router, on: name)
+      }
+    }
+    if let router = lease.router, let everywhere = IPv4Subnet(containing: .any, prefixLength: 0) {
+      attempt("a default route") { () throws(SystemError) in try addRoute(to: everywhere, through: router, on: name) }
+    }
+  }
 }
 
 /// The kernel's own.
@@ -30,8 +58,17 @@ package struct KernelInterfaces: InterfaceControl {
     }
   }
 
-  package func setDefaultRoute(through router: IPv4Address, on name: String) throws(SystemError) {
-    try check("route through \(router) on \(name)") { clinux_default_route(name, router.rawValue.bigEndian) }
+  package func addRoute(
+    to destination: IPv4Subnet, through router: IPv4Address, on name: String
+  ) throws(SystemError) {
+    try check("route \(destination) through \(router) on \(name)") {
+      clinux_interface_route(
+        name, destination.network.rawValue.bigEndian, destination.netmask.rawValue.bigEndian, router.rawValue.bigEndian)
+    }
+  }
+
+  package func setMTU(_ bytes: UInt16, on name: String) throws(SystemError) {
+    try check("set packets of \(bytes) bytes on \(name)") { clinux_interface_mtu(name, CInt(bytes)) }
   }
 
   package func hasCarrier(_ name: String) -> Bool? {

@@ -46,6 +46,12 @@ package struct RoundTripEstimator: Hashable, Sendable {
     doublings = 0
   }
 
+  /// Something was acknowledged that was sent more than once. The longer wait holds, but not the longest: after a run of
+  /// losses the next one would cost seconds.
+  package mutating func progressed() {
+    doublings = Swift.min(doublings, 3)
+  }
+
   /// The client was heard, though not with news: waits need not get longer.
   package mutating func signOfLife() {
     doublings = 0

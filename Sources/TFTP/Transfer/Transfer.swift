@@ -130,7 +130,7 @@ package struct Transfer: Sendable {
     acknowledged = block
     guard block < lastBlock else { return .end(.finished) }
     guard block < sent else {
-      if let flightSentAt { roundTrip.measured(now - flightSentAt) }
+      if let flightSentAt { roundTrip.measured(now - flightSentAt) } else { roundTrip.progressed() }
       if rest.isEmpty, block > 0 { pace.windowArrived() }
       return .send(sendWindow(at: now))
     }
@@ -188,6 +188,8 @@ package struct Transfer: Sendable {
     roundTrip.timedOut()
     // An address that never answered may be someone else's, and what is sent to it an attack on its owner.
     guard isConfirmed || bytesOut + parameters.firstAnswerSize <= Self.amplification * bytesIn else {
+      // An ACK that comes now may be the client's repetition of a lost one: its wait, seconds long, is no round trip.
+      flightSentAt = nil
       schedule(at: now)
       return .nothing
     }
@@ -247,8 +249,9 @@ package struct Transfer: Sendable {
   private var patience: Nanoseconds {
     guard isConfirmed else { return Self.patienceUnconfirmed }
     let asked = Nanoseconds.seconds(min(parameters.negotiation.timeout ?? 0, 40))
-    // Once everything was sent, most likely all of it arrived, and only the last ACK is missing.
-    return sent == lastBlock ? max(.seconds(5), 2 * asked) : max(.seconds(24), 3 * asked)
+    // Once everything was sent, most likely all of it arrived, and only the last ACK is missing. If not, clients repeat
+    // their ACK after 5 seconds, counted from whatever arrived last: one such repetition may be lost too.
+    return sent == lastBlock ? max(.seconds(16), 2 * asked) : max(.seconds(24), 3 * asked)
   }
 
   private var endingOfSilence: Ending {

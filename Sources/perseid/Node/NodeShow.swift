@@ -21,6 +21,7 @@ struct NodeShow: ShowingVerb {
       sheet.add("name", node.name)
       sheet.add("mac", node.macs.map(\.description).joined(separator: ", "))
       sheet.add("guid", node.guid)
+      sheet.add("clientid", node.clientid)
       sheet.add("address", node.address.map { "\($0)" + ($0 == node.fixedAddress ? " (fixed)" : "") })
       sheet.add("group", node.group)
       sheet.add("vnfs", node.vnfs)

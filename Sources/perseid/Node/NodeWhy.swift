@@ -21,11 +21,21 @@ struct NodeWhy: ShowingVerb {
     sheet.add("mac", why.mac?.description)
     sheet.add("capsule", why.vnfs + (why.generation.map { ", generation \($0)" } ?? ", which does not exist"))
     sheet.add("digest", why.digest)
+    if let strategy = why.strategy {
+      sheet.add("firmware", "\(strategy.words) (\(strategy.isProven ? "it has booted so" : "being tried"))")
+    }
+    var heard = Sheet()
+    for heardOf in why.heard {
+      heard.add("asked", "\(heardOf.client), \(heardOf.at): \(heardOf.asked)")
+      heard.add("answered", heardOf.answered)
+      heard.add("because", heardOf.reason)
+      for rule in heardOf.rules { heard.add("rule", "\(rule.name): \(rule.words) (\(rule.source))") }
+    }
     var answers = Table(["IT SPEAKS AS", "IT GETS", "BECAUSE"])
     for answer in why.answers { answers.add([answer.client, answer.bootFile ?? "nothing", answer.reason]) }
     var settings = Table(["SETTING", "VALUE", "FROM"])
     for setting in why.settings { settings.add([setting.key, setting.value, setting.from]) }
-    var text = [sheet.text, answers.text, settings.text]
+    var text = [sheet.text] + (why.heard.isEmpty ? [] : [heard.text]) + [answers.text, settings.text]
     if !why.scripts.isEmpty {
       var scripts = Table(["STATE", "SCRIPT", "FROM", "REPLACES"])
       for script in why.scripts {

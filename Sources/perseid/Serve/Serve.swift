@@ -61,6 +61,8 @@ struct Serve: AsyncParsableCommand {
       ) { readiness.partAnswers() }
     }
 
+    for server in dhcp { appliance.network.count(server.configuration.interface) { server.statistics } }
+
     let searches: [any Service] =
       configuration.network.answerRouterSearch
       ? interfaces.map { RouterSearchService(interface: $0.name, logger: logger) } : []
@@ -109,8 +111,13 @@ extension DHCPServerConfiguration {
         routes: dhcp.routes.filter { interface.subnet.isHost($0.router) }),
       relayed: isFirst ? dhcp.relayed.map { Network($0, dhcp) } : [],
       leaseSeconds: UInt32(clamping: dhcp.leaseSeconds), nameServers: dhcp.dns, domain: dhcp.domain,
-      timeServers: dhcp.ntp, allowsDynamicBOOTP: dhcp.dynamicBOOTP)
+      timeServers: dhcp.ntp, allowsDynamicBOOTP: dhcp.dynamicBOOTP,
+      probesConflicts: dhcp.conflictProbe, searchMilliseconds: Self.searchMilliseconds)
   }
+
+  /// Most servers answer within milliseconds. A client repeats its question after four seconds, and what it asks
+  /// meanwhile is kept: a restart of the appliance costs nobody a boot.
+  private static let searchMilliseconds = 1000
 }
 
 extension DHCPServerConfiguration.Network {

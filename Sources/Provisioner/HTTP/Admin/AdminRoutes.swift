@@ -38,6 +38,16 @@ enum AdminRoutes {
       }
     }
     api.get("nodes/:name/why") { _, context in await answer { try appliance.nodeWhy(name(context)) } }
+    api.get("nodes/:name/trace") { request, context in
+      await stream("application/x-pcapng") {
+        let query = request.uri.queryParameters
+        let limits = NodeTrace.Limits(
+          isLive: query["kept"] == nil, seconds: try number("seconds", query["seconds"], 600),
+          bytes: try number("bytes", query["bytes"], 64 << 20))
+        let trace = try appliance.trace(name(context), limits)
+        return { write in try await trace.run(write) }
+      }
+    }
     api.get("status") { request, _ in await answer { try appliance.nodeStatus(patterns(request)) } }
     api.get("summary/nodes") { _, _ in await answer { try appliance.nodeSummary() } }
     api.get("summary/groups") { _, _ in await answer { try appliance.groupSummary() } }
@@ -92,16 +102,42 @@ enum AdminRoutes {
     }
   }
 
+  private static func number(_ name: String, _ text: Substring?, _ otherwise: Int) throws -> Int {
+    guard let text else { return otherwise }
+    guard let number = Int(text) else {
+      throw ApplianceError(.invalid, "\(name): '\(text)' is not allowed; allowed is a whole number.")
+    }
+    return number
+  }
+
   // MARK: Answers
 
   private static func answer<Value: Encodable>(_ make: () async throws -> Value) async -> Response {
+    do { return try json(try await make(), .ok) } catch { return refusal(error) }
+  }
+
+  private static func refusal(_ error: any Error) -> Response {
+    let refusal =
+      error as? ApplianceError ?? ApplianceError(.failed, "\((error as? HTTPError)?.body ?? "\(error)")")
+    let failure = AdminFailure(error: AdminFailure.Reason(code: refusal.code, message: refusal.message))
+    return (try? json(failure, status(of: refusal.code))) ?? Response(status: .internalServerError)
+  }
+
+  /// An answer that goes on, once `prepare` has found that there is one.
+  private static func stream(
+    _ type: String,
+    _ prepare: () throws -> @Sendable (_ write: @escaping ([UInt8]) async throws -> Void) async throws -> Void
+  ) async -> Response {
     do {
-      return try json(try await make(), .ok)
+      let run = try prepare()
+      let body = ResponseBody { writer in
+        var writer = writer
+        try await run { piece in try await writer.write(ByteBuffer(bytes: piece)) }
+        try await writer.finish(nil)
+      }
+      return Response(status: .ok, headers: [.contentType: type, .cacheControl: "no-store"], body: body)
     } catch {
-      let refusal =
-        error as? ApplianceError ?? ApplianceError(.failed, "\((error as? HTTPError)?.body ?? "\(error)")")
-      let failure = AdminFailure(error: AdminFailure.Reason(code: refusal.code, message: refusal.message))
-      return (try? json(failure, status(of: refusal.code))) ?? Response(status: .internalServerError)
+      return refusal(error)
     }
   }
 
