@@ -161,13 +161,16 @@ package final class DHCPServer: Service {
         } catch {
           self.stop(channels)
           self.commits.finish()
+          // Stopped before the thread began: that is no failure.
+          if error is CancellationError { return }
           throw error
         }
         self.commits.finish()
       }
       if configuration.givesAddresses, configuration.probesConflicts {
         group.addTask {
-          try await threads.runIfActive { prober.run(until: { self.isStopping.load(ordering: .relaxed) }) }
+          // It throws only where the server was stopped before the thread began.
+          try? await threads.runIfActive { prober.run(until: { self.isStopping.load(ordering: .relaxed) }) }
         }
       }
       whenReady()
