@@ -3,7 +3,7 @@
 #   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
 #   make test                          every test, boots included
 #   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too,
-#                                      BENCH_ONLY=tftp|boot measures one part
+#                                      BENCH_ONLY=dhcp|tftp|boot measures one part
 #   make fuzz                          every fuzzer for FUZZ_SECONDS (60) each
 #   make build lint install deb clean
 
@@ -68,10 +68,11 @@ $(PACKAGED)/.built: packages-build
 	touch $@
 
 install: $(PACKAGED)/.built
-	install -D -m 755 $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
+	install -D -m 755 -s $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
 	install -D -m 755 $(INSTALLED)/perseid-node $(DESTDIR)$(PREFIX)/lib/perseid/perseid-node
-	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/doc/perseid/perseid.yaml
-	install -D -m 644 etc/perseid.service $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
+	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/perseid/perseid.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -e 's|/usr/|$(PREFIX)/|' etc/perseid.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/perseid/copyright
 
 STAGE := .build/deb/perseid_$(VERSION)_amd64

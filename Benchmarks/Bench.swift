@@ -4,7 +4,7 @@ import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (tftp or boot; both by default),
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp or boot; all by default),
 /// BENCH_JSON names a file for the figures.
 @main
 struct Bench {
@@ -18,10 +18,13 @@ struct Bench {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
       let only = environment["BENCH_ONLY"] ?? ""
-      guard ["", "tftp", "boot"].contains(only) else { throw LabError("BENCH_ONLY=\(only) is neither tftp nor boot") }
+      guard ["", "dhcp", "tftp", "boot"].contains(only) else {
+        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp and boot")
+      }
       var rows: [Row] = []
-      if only != "boot" { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
-      if only != "tftp" { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "dhcp"].contains(only) { rows += try await DHCPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "tftp"].contains(only) { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "boot"].contains(only) { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
       if let file = environment["BENCH_JSON"], !file.isEmpty {
         let encoder = JSONEncoder()
@@ -39,6 +42,15 @@ struct Bench {
   private static func runAsPart(_ arguments: ArraySlice<String>) async throws -> Bool {
     let words = Array(arguments)
     switch words.first {
+    case "dhcp-floor" where words.count == 3:
+      guard let address = IPv4Address(words[2]) else { throw LabError("dhcp-floor INTERFACE ADDRESS") }
+      try answerAsFloor(interface: words[1], address: address)
+    case "dhcp-load" where words.count == 5:
+      guard let rate = Double(words[2]), rate > 0, let clients = Int(words[3]), let machines = Int(words[4]),
+        machines > 0
+      else { throw LabError("dhcp-load INTERFACE RATE CLIENTS MACHINES") }
+      var load = try DHCPLoad(interface: words[1], rate: rate, clients: clients, machines: machines)
+      say(String(decoding: try JSONEncoder().encode(try load.run()), as: UTF8.self))
     case "tftp-server" where words.count == 2: try await MeasuredServer(directory: words[1]).run()
     case "tftp-client" where words.count == 5:
       guard let address = IPv4Address(words[1]), let clients = Int(words[3]), let window = Int(words[4]) else {

@@ -29,9 +29,12 @@ enum ServerProcess {
     }
   }
 
-  private static func memory(_ pid: Int32) -> Double {
+  /// The most bytes of memory that it had resident, those of files and of the kernel's packet buffers too.
+  static func residentBytes(_ pid: Int32) -> Double { memory(pid, "VmHWM:") }
+
+  private static func memory(_ pid: Int32, _ line: String = "RssAnon:") -> Double {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
-    return (line?.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? 0) * 1024
+    let found = text.split(separator: "\n").first { $0.hasPrefix(line) }
+    return (found?.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? 0) * 1024
   }
 }

@@ -10,15 +10,17 @@ struct Row: Encodable {
   var theirs: [Double]
   /// Who they are: a program, or `limit`.
   var peer: String
-  /// The largest ratio of our figure to theirs that we accept; `nil` where the row only tells.
+  /// The largest ratio of our figure to theirs that we accept (the smallest where more is better); `nil` where the
+  /// row only tells.
   var goal: Double?
+  var isMoreBetter = false
 
   var ourFigure: Double { median(ours) }
   var theirFigure: Double { median(theirs) }
   var ratio: Double { ourFigure / theirFigure }
 
   private enum Key: String, CodingKey {
-    case name, unit, ours, theirs, peer, goal, ratio, ourRounds, theirRounds
+    case name, unit, ours, theirs, peer, goal, moreIsBetter, ratio, ourRounds, theirRounds
   }
 
   func encode(to encoder: any Encoder) throws {
@@ -30,6 +32,7 @@ struct Row: Encodable {
     try container.encode(theirFigure, forKey: .theirs)
     try container.encode(ratio, forKey: .ratio)
     try container.encodeIfPresent(goal, forKey: .goal)
+    if isMoreBetter { try container.encode(true, forKey: .moreIsBetter) }
     try container.encode(ours, forKey: .ourRounds)
     try container.encode(theirs, forKey: .theirRounds)
   }
@@ -49,7 +52,8 @@ func table(_ rows: [Row]) -> String {
   let cells = rows.map { row in
     [
       "\(row.name), \(row.unit)", String(format: "%.2f", row.ourFigure), String(format: "%.2f", row.theirFigure),
-      String(format: "%.2f", row.ratio), row.goal.map { String(format: "<= %.2f", $0) } ?? "", row.peer,
+      String(format: "%.2f", row.ratio),
+      row.goal.map { String(format: row.isMoreBetter ? ">= %.2f" : "<= %.2f", $0) } ?? "", row.peer,
     ]
   }
   let widths = head.indices.map { column in ([head] + cells).map { $0[column].count }.max() ?? 0 }

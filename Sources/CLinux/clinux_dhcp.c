@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -39,30 +40,154 @@ int clinux_dhcp_hardware_address(const char *interface, uint8_t address[6]) {
   return 0;
 }
 
-int clinux_dhcp_send(
-    int socket, const void *bytes, size_t count, uint32_t source, uint32_t destination, uint16_t port) {
-  struct sockaddr_in to = {
-      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {.s_addr = htonl(destination)}};
-  struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+int clinux_dhcp_mtu(const char *interface) {
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  if (strlen(interface) >= sizeof request.ifr_name) {
+    errno = ENODEV;
+    return -1;
+  }
+  strcpy(request.ifr_name, interface);
+  int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return -1;
+  int result = ioctl(descriptor, SIOCGIFMTU, &request);
+  int error = errno;
+  close(descriptor);
+  errno = error;
+  return result < 0 ? -1 : request.ifr_mtu;
+}
+
+void clinux_dhcp_ignore_outgoing(int socket) {
+  int yes = 1;
+  setsockopt(socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
+}
+
+struct clinux_dhcp_slot {
+  struct sockaddr_in peer;
+  struct iovec vector;
   union {
     char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
     struct cmsghdr aligned;
   } control;
-  memset(&control, 0, sizeof control);
-  struct msghdr message = {
-      .msg_name = &to,
-      .msg_namelen = sizeof to,
-      .msg_iov = &vector,
-      .msg_iovlen = 1,
-      .msg_control = control.room,
-      .msg_controllen = sizeof control.room};
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = IPPROTO_IP;
-  header->cmsg_type = IP_PKTINFO;
-  header->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+};
+
+// Addresses a message, and says where it comes from.
+static void address(
+    struct msghdr *header, struct clinux_dhcp_slot *slot, uint32_t source, uint32_t destination, uint16_t port) {
+  slot->peer = (struct sockaddr_in){
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {.s_addr = htonl(destination)}};
+  header->msg_name = &slot->peer;
+  header->msg_namelen = sizeof slot->peer;
+  memset(&slot->control, 0, sizeof slot->control);
+  header->msg_control = slot->control.room;
+  header->msg_controllen = sizeof slot->control.room;
+  struct cmsghdr *control = CMSG_FIRSTHDR(header);
+  control->cmsg_level = IPPROTO_IP;
+  control->cmsg_type = IP_PKTINFO;
+  control->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
   struct in_pktinfo info = {.ipi_spec_dst = {.s_addr = htonl(source)}};
-  memcpy(CMSG_DATA(header), &info, sizeof info);
+  memcpy(CMSG_DATA(control), &info, sizeof info);
+}
+
+int clinux_dhcp_send(
+    int socket, const void *bytes, size_t count, uint32_t source, uint32_t destination, uint16_t port) {
+  struct clinux_dhcp_slot slot = {.vector = {.iov_base = (void *)bytes, .iov_len = count}};
+  struct msghdr message = {.msg_iov = &slot.vector, .msg_iovlen = 1};
+  address(&message, &slot, source, destination, port);
   return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+struct clinux_dhcp_batch {
+  unsigned capacity, count;
+  size_t bytes;
+  struct mmsghdr *messages;
+  struct clinux_dhcp_slot *slots;
+  uint8_t *memory;
+};
+
+struct clinux_dhcp_batch *clinux_dhcp_batch_make(unsigned capacity, size_t bytes) {
+  struct clinux_dhcp_batch *batch = calloc(1, sizeof *batch);
+  if (batch == NULL) return NULL;
+  batch->capacity = capacity;
+  batch->bytes = bytes;
+  batch->messages = calloc(capacity, sizeof *batch->messages);
+  batch->slots = calloc(capacity, sizeof *batch->slots);
+  batch->memory = calloc(capacity, bytes);
+  if (batch->messages == NULL || batch->slots == NULL || batch->memory == NULL) {
+    clinux_dhcp_batch_free(batch);
+    return NULL;
+  }
+  for (unsigned index = 0; index < capacity; index++) {
+    struct clinux_dhcp_slot *slot = &batch->slots[index];
+    slot->vector.iov_base = batch->memory + index * bytes;
+    struct msghdr *header = &batch->messages[index].msg_hdr;
+    header->msg_name = &slot->peer;
+    header->msg_control = slot->control.room;
+    header->msg_iov = &slot->vector;
+    header->msg_iovlen = 1;
+  }
+  return batch;
+}
+
+void clinux_dhcp_batch_free(struct clinux_dhcp_batch *batch) {
+  free(batch->messages);
+  free(batch->slots);
+  free(batch->memory);
+  free(batch);
+}
+
+int clinux_dhcp_batch_receive(struct clinux_dhcp_batch *batch, int socket) {
+  for (unsigned index = 0; index < batch->capacity; index++) {
+    struct clinux_dhcp_slot *slot = &batch->slots[index];
+    slot->vector.iov_len = batch->bytes;
+    batch->messages[index].msg_hdr.msg_namelen = sizeof slot->peer;
+    batch->messages[index].msg_hdr.msg_controllen = sizeof slot->control.room;
+  }
+  int count = recvmmsg(socket, batch->messages, batch->capacity, MSG_DONTWAIT, NULL);
+  if (count < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+  return count;
+}
+
+const uint8_t *clinux_dhcp_batch_received(
+    const struct clinux_dhcp_batch *batch, int index, size_t *count, uint32_t *destination) {
+  struct msghdr *header = &batch->messages[index].msg_hdr;
+  *count = batch->messages[index].msg_len;
+  *destination = 0;
+  for (struct cmsghdr *one = CMSG_FIRSTHDR(header); one != NULL; one = CMSG_NXTHDR(header, one)) {
+    if (one->cmsg_level != IPPROTO_IP || one->cmsg_type != IP_PKTINFO) continue;
+    struct in_pktinfo info;
+    memcpy(&info, CMSG_DATA(one), sizeof info);
+    *destination = ntohl(info.ipi_addr.s_addr);
+  }
+  return batch->slots[index].vector.iov_base;
+}
+
+int clinux_dhcp_batch_add(
+    struct clinux_dhcp_batch *batch, const void *bytes, size_t count, uint32_t source, uint32_t destination,
+    uint16_t port) {
+  if (batch->count == batch->capacity || count > batch->bytes) return -1;
+  struct clinux_dhcp_slot *slot = &batch->slots[batch->count];
+  memcpy(slot->vector.iov_base, bytes, count);
+  slot->vector.iov_len = count;
+  address(&batch->messages[batch->count].msg_hdr, slot, source, destination, port);
+  batch->count++;
+  return 0;
+}
+
+int clinux_dhcp_batch_send(struct clinux_dhcp_batch *batch, int socket, int first) {
+  int sent = 0;
+  while (first + sent < (int)batch->count) {
+    int result = sendmmsg(
+        socket, batch->messages + first + sent, batch->count - (unsigned)(first + sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+    // The first one was not taken; what comes of it, if at all, is the caller's.
+    if (result <= 0) break;
+    sent += result;
+  }
+  return sent;
+}
+
+void clinux_dhcp_batch_clear(struct clinux_dhcp_batch *batch) {
+  batch->count = 0;
 }
 
 int clinux_dhcp_open(
@@ -74,8 +199,10 @@ int clinux_dhcp_open(
   if (descriptor < 0) return -1;
   *step = clinux_dhcp_step_interface;
   if (setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) < 0) goto failed;
-  // The kernel bounds the buffer to what the system allows; a smaller one is no error.
-  setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  // Without the right to more, the kernel bounds it to what the system allows; a smaller one is no error.
+  if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  if (setsockopt(descriptor, IPPROTO_IP, IP_PKTINFO, &yes, sizeof yes) < 0) goto failed;
   *step = clinux_dhcp_step_port;
   if (setsockopt(descriptor, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes) < 0) goto failed;
   if (bind(descriptor, (struct sockaddr *)&address, sizeof address) < 0) goto failed;

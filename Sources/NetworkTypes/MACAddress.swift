@@ -29,16 +29,18 @@ package struct MACAddress: Hashable, Sendable, Comparable {
     rawValue != 0 && rawValue >> 40 & 1 == 0
   }
 
-  /// The six pairs joined with `separator`.
+  /// The six pairs joined with `separator`, an ASCII character.
   package func formatted(separator: Character) -> String {
-    let digits = Array("0123456789abcdef".unicodeScalars)
-    var text = ""
-    for (index, byte) in bytes.enumerated() {
-      if index > 0 { text.append(separator) }
-      text.unicodeScalars.append(digits[Int(byte >> 4)])
-      text.unicodeScalars.append(digits[Int(byte & 0xF)])
+    let separator = separator.asciiValue ?? UInt8(ascii: ":")
+    return String(unsafeUninitializedCapacity: 17) { text in
+      for index in 0..<6 {
+        let byte = UInt8(truncatingIfNeeded: rawValue >> UInt64(40 - 8 * index))
+        if index > 0 { text[3 * index - 1] = separator }
+        text[3 * index] = lowerHexDigit(byte >> 4)
+        text[3 * index + 1] = lowerHexDigit(byte & 0xF)
+      }
+      return 17
     }
-    return text
   }
 
   package static func < (left: MACAddress, right: MACAddress) -> Bool {
@@ -81,6 +83,10 @@ extension MACAddress: Codable {
     var container = encoder.singleValueContainer()
     try container.encode(description)
   }
+}
+
+private func lowerHexDigit(_ value: UInt8) -> UInt8 {
+  value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
 }
 
 func hexDigit(_ character: UInt8) -> UInt8? {

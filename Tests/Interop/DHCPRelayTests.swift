@@ -75,7 +75,8 @@ struct DHCPRelayTests {
       let relay = try await startISC(site, "-a")
       let watch = try RunningProcess(
         site.relay.command(
-          "tcpdump", "-i", "eth0", "-l", "-n", "-vvv", "-s", "0", "udp src port 67 and src host 10.77.0.1"))
+          "tcpdump", "--immediate-mode", "-i", "eth0", "-l", "-n", "-vvv", "-s", "0",
+          "udp src port 67 and src host 10.77.0.1"))
       _ = try await watch.log.line(containing: "listening on", within: .seconds(30))
       try await site.withClient { client in
         for line in ["ip=10.88.0.50", "mask=24", "router=10.88.0.1", "serverid=10.77.0.1"] {
@@ -93,6 +94,15 @@ struct DHCPRelayTests {
         #expect(site.lab.store.bound.map(\.address) == [IPv4Address(10, 88, 0, 50)])
       }
       // tcpdump names options in the order in which they are sent.
+      let deadline = ContinuousClock.now + .seconds(60)
+      let isWhole = {
+        watch.log.lines.drop { !$0.contains("DHCP-Message (53), length 1: ACK") }.contains { $0.contains("END (255)") }
+      }
+      while true {
+        let position = watch.log.position
+        guard !isWhole(), ContinuousClock.now < deadline else { break }
+        _ = try? await watch.log.line("another line", from: position, within: .seconds(5)) { _ in true }
+      }
       await watch.stop()
       let options = watch.log.lines.filter { $0.contains("), length ") && !$0.contains("proto UDP") }
       let informations = options.indices.filter { options[$0].contains("Agent-Information (82)") }

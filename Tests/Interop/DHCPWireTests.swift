@@ -114,4 +114,32 @@ struct DHCPWireTests {
       #expect(refusal.headers.destination == Self.relay && refusal.headers.destinationPort == 67)
     }
   }
+
+  @Test(
+    "machines that are switched on at one moment all get their offers, broadcast or relayed", arguments: [false, true])
+  func aBurstIsAnsweredWhole(isRelayed: Bool) async throws {
+    try await DHCPLab.with { lab in
+      let machines = 95
+      let server = try Interface.hardwareAddress(of: lab.server.configuration.interface)
+      try await lab.clients.runBlocking {
+        let sender = try FrameSender(interface: "eth0")
+        for number in 1...machines {
+          let card = MACAddress(rawValue: 0x0200_0000_0000 | UInt64(number))
+          var message = request(.discover, from: card)
+          if isRelayed { message.relay = Self.relay }
+          var frame = [UInt8](repeating: 0, count: UDPFrame.headerLength) + message.serialized()
+          UDPFrame(
+            sourceCard: lab.card, destinationCard: isRelayed ? server : .broadcast,
+            source: isRelayed ? Self.relay : .any, destination: isRelayed ? DHCPLab.serverAddress : .broadcast,
+            sourcePort: isRelayed ? DHCPPort.server : DHCPPort.client, destinationPort: DHCPPort.server
+          ).writeHeaders(into: &frame)
+          guard sender.send(frame) else { throw LabError("the cable took no frame") }
+        }
+      }
+      #expect(await lab.exchanges.holds { lab.exchanges.all.count == machines })
+      #expect(Set(lab.exchanges.all.map(\.address)).count == machines)
+      #expect(lab.server.statistics.offers == machines)
+      #expect(lab.server.statistics.unsent == 0)
+    }
+  }
 }

@@ -59,6 +59,9 @@ struct FirmwareTrialTests {
     #expect(!desk.speak(), "nothing new")
     #expect(desk.ask(5).map(\.delivery) == [.direct, .direct, .direct, .direct, .bootServer])
     #expect(Desk(proven: .init(.direct)).ask(1) == [FirmwareTrial.Strategy(.direct)])
+    let other = Desk()
+    _ = other.ask(3)
+    #expect(!other.speak() && other.trial.proven == nil, "an iPXE of the card's own proves nothing")
   }
 
   @Test("a machine that boots and boots again never moves")
@@ -102,6 +105,9 @@ struct FirmwareTrialTests {
   func otherFirmware() {
     #expect(Desk(proven: .init(.plain)).ask(1, order: [.bootServer, .direct]).map(\.delivery) == [.bootServer])
     #expect(Desk().ask(1, order: []).isEmpty)
+    let desk = Desk()
+    _ = desk.ask(1, order: [.direct, .plain, .bootServer])
+    #expect(desk.ask(3).map(\.delivery) == [.plain, .plain, .direct])
   }
 }
 

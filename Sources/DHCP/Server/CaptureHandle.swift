@@ -1,6 +1,5 @@
 import CPcap
 import DHCPWire
-import Glibc
 import NetworkTypes
 import Synchronization
 
@@ -15,20 +14,27 @@ struct CaptureHandle: ~Copyable {
   }
 
   /// Opens the interface for whole frames in immediate mode, without promiscuous mode, never waiting.
-  /// - Parameter filter: What the kernel hands over, in libpcap's language.
+  /// - Parameters:
+  ///   - filter: What the kernel hands over, in libpcap's language.
+  ///   - onlyProtocol: An EtherType: frames of others the handle never sees.
   init(
-    interface: String, filter: String, bufferBytes: Int32, direction: Direction = .incoming
+    interface: String, filter: String, bufferBytes: Int32, direction: Direction = .incoming,
+    onlyProtocol: UInt16? = nil
   ) throws(DHCPServerError) {
-    handle = try Self.open(interface, filter, bufferBytes, direction)
+    handle = try Self.open(interface, filter, bufferBytes, direction, onlyProtocol)
   }
 
   private static func open(
-    _ interface: String, _ filter: String, _ bufferBytes: Int32, _ direction: Direction
+    _ interface: String, _ filter: String, _ bufferBytes: Int32, _ direction: Direction, _ onlyProtocol: UInt16?
   ) throws(DHCPServerError) -> OpaquePointer {
     var message = [CChar](repeating: 0, count: Int(PCAP_ERRBUF_SIZE))
     guard let handle = pcap_create(interface, &message) else {
       throw .failed(what: "open a capture", interface: interface, why: text(message))
     }
+    // The kernel keeps the room of the longest frame for each: what no frame of the interface has is not asked for.
+    let longest = min(DHCPMessage.maximumLength, Interface.mtu(of: interface) ?? .max) + 128
+    pcap_set_snaplen(handle, Int32(longest))
+    if let onlyProtocol { pcap_set_protocol_linux(handle, Int32(onlyProtocol)) }
     do {
       try activate(handle, interface, filter, bufferBytes, direction)
     } catch {
@@ -41,7 +47,6 @@ struct CaptureHandle: ~Copyable {
   private static func activate(
     _ handle: OpaquePointer, _ interface: String, _ filter: String, _ bufferBytes: Int32, _ direction: Direction
   ) throws(DHCPServerError) {
-    pcap_set_snaplen(handle, Int32(DHCPMessage.maximumLength + 128))
     pcap_set_promisc(handle, 0)
     pcap_set_immediate_mode(handle, 1)
     pcap_set_buffer_size(handle, bufferBytes)
@@ -72,20 +77,23 @@ struct CaptureHandle: ~Copyable {
     else {
       throw .failed(what: "set the filter '\(filter)'", interface: interface, why: error(handle))
     }
+    // libpcap lets the kernel copy them, and throws them away itself.
+    if direction == .incoming { Interface.ignoreOutgoing(pcap_fileno(handle)) }
   }
 
   deinit {
     pcap_close(handle)
   }
 
-  /// Waits for frames for at most `milliseconds`, then hands over those that are there.
+  /// What to wait for until there are frames (poll(2)).
+  var descriptor: CInt { pcap_get_selectable_fd(handle) }
+
+  /// Hands over the frames that are there, `limit` at most.
   /// - Returns: `false` where the interface is gone.
-  func read(waiting milliseconds: Int32, _ body: (Span<UInt8>) -> Void) -> Bool {
-    var descriptor = pollfd(fd: pcap_get_selectable_fd(handle), events: Int16(POLLIN), revents: 0)
-    guard poll(&descriptor, 1, milliseconds) > 0 else { return true }
+  func read(limit: Int, _ body: (Span<UInt8>) -> Void) -> Bool {
     var header: UnsafeMutablePointer<pcap_pkthdr>?
     var bytes: UnsafePointer<UInt8>?
-    while true {
+    for _ in 0..<limit {
       let result = pcap_next_ex(handle, &header, &bytes)
       // A packet; none any more; anything else is an error (the interface went down or away).
       guard result == 1 else { return result == 0 }
@@ -93,6 +101,7 @@ struct CaptureHandle: ~Copyable {
       // The bytes are libpcap's until the next call, and are read only here.
       body(Span(_unsafeStart: bytes, count: Int(header.pointee.caplen)))
     }
+    return true
   }
 
   /// Sends one whole frame.
@@ -116,22 +125,27 @@ struct CaptureHandle: ~Copyable {
   }
 }
 
-/// Sends frames from whichever thread has a reply ready.
-///
-/// It has a handle of its own, whose filter lets nothing in, so that it shares nothing with the
-/// thread that reads.
+/// A handle to send frames with, which sees none itself: it shares nothing with the thread that reads,
+/// and costs nothing per packet.
 final class FrameSender: Sendable {
   private struct Handle: ~Copyable {
-    var capture: CaptureHandle
+    let capture: CaptureHandle
   }
+
+  /// The EtherType that IEEE 802 keeps for local experiments: nothing we could meet has it, and libpcap
+  /// cannot open a handle for no protocol at all.
+  private static let unusedProtocol: UInt16 = 0x88B5
 
   private let handle: Mutex<Handle>
 
   init(interface: String) throws(DHCPServerError) {
-    let capture = try CaptureHandle(interface: interface, filter: "less 1", bufferBytes: 64 * 1024)
+    let capture = try CaptureHandle(
+      interface: interface, filter: "less 1", bufferBytes: 64 * 1024, onlyProtocol: Self.unusedProtocol)
     handle = Mutex(Handle(capture: capture))
   }
 
+  /// Sends one whole frame.
+  /// - Returns: Whether the kernel took it.
   func send(_ frame: [UInt8]) -> Bool {
     handle.withLock { $0.capture.inject(frame) }
   }

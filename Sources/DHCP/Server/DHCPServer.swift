@@ -21,11 +21,10 @@ package final class DHCPServer: Service {
   private let whenReady: @Sendable () -> Void
   private let counters = Counters()
   private let commits = CommitQueue(capacity: 8192)
-  private let isStopping = Atomic(false)
   private let complaints = Complaints()
 
-  /// How long the reading thread waits before it looks whether it is to end, in milliseconds.
-  private static let pollMilliseconds: Int32 = 200
+  /// Memory for broadcasts that wait to be read: those of some eight thousand machines switched on at once.
+  private static let captureBuffer: Int32 = 16 << 20
   /// How often other servers are asked for.
   private static let searchPause = Duration.seconds(300)
 
@@ -61,61 +60,57 @@ package final class DHCPServer: Service {
   private func serve() async throws {
     let interface = configuration.interface
     let card = try Interface.hardwareAddress(of: interface)
-    let capture = CaptureReader(
-      try CaptureHandle(interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: 8 << 20)
-    )
+    let capture = try CaptureHandle(
+      interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: Self.captureBuffer)
     let frames = try FrameSender(interface: interface)
-    let descriptor = try ServerSocket.open(interface: interface)
-    let sender = ReplySender(
-      frames: frames, datagrams: DatagramSender(duplicating: descriptor, source: configuration.serverAddress),
-      card: card, serverAddress: configuration.serverAddress, counters: counters, observer: observer, logger: logger)
+    let socket = try ServerSocket.open(interface: interface)
     let responder: Responder
+    let senders: (atOnce: ReplySender, committed: ReplySender)
     let others: [OtherServer]
     do {
+      let sender: () throws -> ReplySender = { [self] in
+        try ReplySender(
+          configuration, card: card, duplicating: socket, counters: counters, observer: observer, logger: logger)
+      }
+      senders = (try sender(), try sender())
       responder = Responder(
         configuration, policy: policy, leases: configuration.givesAddresses ? try await store.leases() : [],
         isObserved: observer != nil)
       others = try await otherServers()
     } catch {
-      close(descriptor)
+      close(socket)
       throw error
     }
     let intake = Intake(
-      configuration, responder: responder, sender: sender, commits: commits, counters: counters,
-      complaints: complaints, observer: observer, logger: logger)
+      configuration, responder: responder, commits: commits, counters: counters, complaints: complaints,
+      observer: observer, logger: logger)
     for server in others { intake.report(server) }
     let prober = ConflictProber(
       configuration, responder: responder, frames: frames, card: card, commits: commits, counters: counters,
       complaints: complaints, observer: observer, logger: logger)
-    let channel = try await DatagramBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-      .channelOption(.receivePacketInfo, value: true)
-      .channelOption(.datagramVectorReadMessageCount, value: 16)
-      .channelOption(
-        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * (DHCPMessage.maximumLength + 1))
-      )
-      .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(DatagramHandler(intake))
-        }
+    let reader = try PacketReader(
+      capture: capture, socket: socket, interface: interface, intake: intake, sender: senders.atOnce)
+    if configuration.givesAddresses, configuration.searchMilliseconds > 0 {
+      // The answers come in with all else: on a switch, what other servers say to a client goes to that client alone.
+      reader.repeat(every: Self.searchPause) {
+        let card = try Interface.hardwareAddress(of: interface)
+        _ = frames.send(ServerSearch.question(from: card))
       }
-      .withBoundSocket(descriptor).get()
-    let bootServer: any Channel
-    do {
-      bootServer = try await PXEPort.open(
-        configuration, responder: responder, counters: counters, observer: observer, logger: logger)
-    } catch {
-      stop([channel])
-      throw error
     }
-    let channels = [channel, bootServer]
+    let bootServer = try await PXEPort.open(
+      configuration, responder: responder, counters: counters, observer: observer, logger: logger)
+    let stop: @Sendable () -> Void = {
+      reader.stop()
+      bootServer.close(promise: nil)
+    }
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await work(capture, intake, sender, prober, frames, channels)
+        try await work(reader, senders.committed, prober, bootServer)
       } onGracefulShutdown: {
-        self.stop(channels)
+        stop()
       }
     } onCancel: {
-      stop(channels)
+      stop()
     }
   }
 
@@ -134,14 +129,8 @@ package final class DHCPServer: Service {
     return found
   }
 
-  private func stop(_ channels: [any Channel]) {
-    isStopping.store(true, ordering: .relaxed)
-    for channel in channels { channel.close(promise: nil) }
-  }
-
   private func work(
-    _ capture: CaptureReader, _ intake: Intake, _ sender: ReplySender, _ prober: ConflictProber, _ frames: FrameSender,
-    _ channels: [any Channel]
+    _ reader: PacketReader, _ sender: ReplySender, _ prober: ConflictProber, _ bootServer: any Channel
   ) async throws {
     let threads = NIOThreadPool(numberOfThreads: 2)
     threads.start()
@@ -153,49 +142,30 @@ package final class DHCPServer: Service {
       ])
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.commits.run { await self.commit($0, sender) } }
-      for channel in channels { group.addTask { try await channel.closeFuture.get() } }
+      group.addTask { try await bootServer.closeFuture.get() }
       group.addTask {
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
-        do {
-          try await threads.runIfActive { try self.read(capture, intake, frames) }
-        } catch {
-          self.stop(channels)
+        defer {
+          reader.stop()
+          bootServer.close(promise: nil)
           self.commits.finish()
-          // Stopped before the thread began: that is no failure.
-          if error is CancellationError { return }
-          throw error
         }
-        self.commits.finish()
+        do {
+          try await threads.runIfActive { try reader.run() }
+        } catch is CancellationError {
+          // Stopped before the thread began.
+        }
       }
       if configuration.givesAddresses, configuration.probesConflicts {
         group.addTask {
           // It throws only where the server was stopped before the thread began.
-          try? await threads.runIfActive { prober.run(until: { self.isStopping.load(ordering: .relaxed) }) }
+          try? await threads.runIfActive { prober.run(until: { reader.isStopping }) }
         }
       }
       whenReady()
       try await group.waitForAll()
     }
     try await threads.shutdownGracefully()
-  }
-
-  /// The reading thread. Now and then it asks for other servers, whose answers come in here: on a switch, what
-  /// they say to a client goes to that client alone.
-  private func read(_ capture: CaptureReader, _ intake: Intake, _ frames: FrameSender) throws {
-    let clock = ContinuousClock()
-    var nextSearch = clock.now + Self.searchPause
-    while !isStopping.load(ordering: .relaxed) {
-      if configuration.givesAddresses, configuration.searchMilliseconds > 0, clock.now >= nextSearch {
-        nextSearch = clock.now + Self.searchPause
-        let card = try Interface.hardwareAddress(of: configuration.interface)
-        _ = frames.send(ServerSearch.question(from: card))
-      }
-      guard capture.read(waiting: Self.pollMilliseconds, { intake.received(frame: $0) }) else {
-        throw DHCPServerError.failed(
-          what: "read frames any more", interface: configuration.interface,
-          why: "the interface went down or away; bring it up and start again")
-      }
-    }
   }
 
   private func commit(_ batch: [Response], _ sender: ReplySender) async {
@@ -210,7 +180,7 @@ package final class DHCPServer: Service {
       }
       return
     }
-    for response in batch { sender.send(response) }
+    sender.send(batch)
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,
@@ -223,18 +193,5 @@ package final class DHCPServer: Service {
     if !configuration.givesAddresses { return requests }
     let replies = "udp src port \(DHCPPort.server) and udp dst port \(DHCPPort.client) and not ether src \(card)"
     return "(\(requests)) or (\(replies))"
-  }
-}
-
-/// The capture on its way to the thread that reads it.
-private final class CaptureReader: Sendable {
-  private let handle: Mutex<CaptureHandle>
-
-  init(_ handle: consuming sending CaptureHandle) {
-    self.handle = Mutex(handle)
-  }
-
-  func read(waiting milliseconds: Int32, _ body: @Sendable (Span<UInt8>) -> Void) -> Bool {
-    handle.withLock { $0.read(waiting: milliseconds, body) }
   }
 }

@@ -1,15 +1,12 @@
 import DHCPWire
 import Glibc
 import Logging
-import NIOCore
 import NetworkTypes
 import Synchronization
 
-/// Takes packets from the capture's thread and the socket's event loop to the responder, and its
-/// answers on: at once, or over the commit queue.
+/// Takes packets to the responder, and its answers on: at once, or over the commit queue.
 final class Intake: Sendable {
   private let responder: Responder
-  private let sender: ReplySender
   private let commits: CommitQueue
   private let counters: Counters
   private let complaints: Complaints
@@ -20,11 +17,10 @@ final class Intake: Sendable {
   private let rogueWatch = Mutex(RogueWatch())
 
   init(
-    _ configuration: DHCPServerConfiguration, responder: Responder, sender: ReplySender, commits: CommitQueue,
+    _ configuration: DHCPServerConfiguration, responder: Responder, commits: CommitQueue,
     counters: Counters, complaints: Complaints, observer: (any ExchangeObserver)?, logger: Logger
   ) {
     self.responder = responder
-    self.sender = sender
     self.commits = commits
     self.counters = counters
     self.complaints = complaints
@@ -36,27 +32,29 @@ final class Intake: Sendable {
 
   /// A frame of the capture: broadcast without a relay agent, or another server's reply, as its filter
   /// lets nothing else through.
-  func received(frame: Span<UInt8>) {
+  /// - Parameter replies: Appended to: what can leave at once.
+  func received(frame: Span<UInt8>, _ replies: inout [Response]) {
     do {
       let (headers, payload) = try UDPFrame.parse(frame)
       if headers.destinationPort == DHCPPort.client {
         return heard(reply: frame.extracting(payload), in: headers)
       }
-      received(message: frame.extracting(payload), wasBroadcast: true)
+      received(message: frame.extracting(payload), wasBroadcast: true, &replies)
     } catch {
       ignored(error.kind)
     }
   }
 
   /// A datagram of the socket.
-  func received(datagram: Span<UInt8>, sentTo destination: IPv4Address?) {
+  /// - Parameter replies: Appended to: what can leave at once.
+  func received(datagram: Span<UInt8>, sentTo destination: IPv4Address, _ replies: inout [Response]) {
     let wasBroadcast = destination == .broadcast || destination == segmentBroadcast
     // giaddr, four bytes at 24: what has none and went to everyone is the capture's.
     if wasBroadcast, datagram.count >= 28, (24..<28).allSatisfy({ datagram[$0] == 0 }) { return }
-    received(message: datagram, wasBroadcast: wasBroadcast)
+    received(message: datagram, wasBroadcast: wasBroadcast, &replies)
   }
 
-  private func received(message bytes: Span<UInt8>, wasBroadcast: Bool) {
+  private func received(message bytes: Span<UInt8>, wasBroadcast: Bool, _ replies: inout [Response]) {
     let message: DHCPMessage
     do {
       message = try DHCPMessage(parsing: bytes)
@@ -83,7 +81,7 @@ final class Intake: Sendable {
       logger.warning("no address is free for a client: make dhcp.pool larger, or dhcp.leaseSeconds smaller")
     }
     if immediate.isUnprobed { counters.unprobedOffers.count() }
-    sender.send(immediate)
+    replies.append(immediate)
   }
 
   /// What another server says: addresses of two servers that do not know of each other collide.
@@ -112,33 +110,6 @@ final class Intake: Sendable {
     counters.ignored(kind)
     logger.trace("packet ignored", metadata: ["reason": "\(kind)"])
   }
-}
-
-/// Reads datagrams of the UDP socket.
-final class DatagramHandler: ChannelInboundHandler, Sendable {
-  typealias InboundIn = AddressedEnvelope<ByteBuffer>
-
-  private let intake: Intake
-
-  init(_ intake: Intake) {
-    self.intake = intake
-  }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let envelope = Self.unwrapInboundIn(data)
-    var destination: IPv4Address?
-    if let address = envelope.metadata?.packetInfo?.destinationAddress, case .v4 = address {
-      // struct sockaddr_in has the address at its fourth byte, in network order.
-      destination = address.withSockAddr { pointer, _ in
-        IPv4Address(
-          rawValue: UInt32(bigEndian: UnsafeRawPointer(pointer).loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
-      }
-    }
-    intake.received(datagram: envelope.data.readableBytesUInt8Span, sentTo: destination)
-  }
-
-  /// One bad datagram (an ICMP error that comes back counts as one) never ends the server.
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {}
 }
 
 /// Lets each complaint through once a minute, however many packets give reason for it.

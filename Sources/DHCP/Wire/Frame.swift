@@ -123,29 +123,23 @@ extension UDPFrame {
       "no room for headers, or more than a datagram holds")
     let total = UInt16(frame.count - 14)
     let length = UInt16(frame.count - 34)
-    frame.put(destinationCard.rawValue, bytes: 6, at: 0)
-    frame.put(sourceCard.rawValue, bytes: 6, at: 6)
-    frame.put(0x0800, bytes: 2, at: 12)
-    frame.put(0x4500, bytes: 2, at: 14)
-    frame.put(UInt64(total), bytes: 2, at: 16)
-    frame.put(UInt64(identification), bytes: 2, at: 18)
-    frame.put(0, bytes: 2, at: 20)
-    frame.put(64 << 8 | 17, bytes: 2, at: 22)
-    frame.put(0, bytes: 2, at: 24)
-    frame.put(UInt64(source.rawValue), bytes: 4, at: 26)
-    frame.put(UInt64(destination.rawValue), bytes: 4, at: 30)
-    frame.put(UInt64(sourcePort), bytes: 2, at: 34)
-    frame.put(UInt64(destinationPort), bytes: 2, at: 36)
-    frame.put(UInt64(length), bytes: 2, at: 38)
-    frame.put(0, bytes: 2, at: 40)
+    // Two numbers at once where they stand side by side.
+    frame.put(destinationCard.rawValue << 16 | sourceCard.rawValue >> 32, at: 0)
+    frame.put(UInt32(truncatingIfNeeded: sourceCard.rawValue), at: 8)
+    frame.put(UInt32(0x0800_4500), at: 12)
+    frame.put(UInt32(total) << 16 | UInt32(identification), at: 16)
+    frame.put(UInt64(64 << 8 | 17) << 32, at: 20)
+    frame.put(UInt64(source.rawValue) << 32 | UInt64(destination.rawValue), at: 26)
+    frame.put(UInt32(sourcePort) << 16 | UInt32(destinationPort), at: 34)
+    frame.put(UInt32(length) << 16, at: 38)
     var header = InternetChecksum()
     header.add(frame.span.extracting(14..<34))
     var datagram = InternetChecksum()
     datagram.addPseudoHeader(source: source, destination: destination, length: length)
     datagram.add(frame.span.extracting(34..<frame.count))
-    frame.put(UInt64(~header.folded), bytes: 2, at: 24)
+    frame.put(~header.folded, at: 24)
     // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
-    frame.put(UInt64(datagram.folded == 0xFFFF ? 0xFFFF : ~datagram.folded), bytes: 2, at: 40)
+    frame.put(datagram.folded == 0xFFFF ? 0xFFFF : ~datagram.folded, at: 40)
   }
 }
 
@@ -157,12 +151,19 @@ package struct InternetChecksum: Sendable {
 
   /// Adds bytes from an even place on; an odd last byte counts as the upper half of a word.
   package mutating func add(_ bytes: Span<UInt8>) {
-    var index = 0
-    while index + 1 < bytes.count {
-      sum += UInt64(bytes.bigEndian16(at: index))
-      index += 2
+    bytes.withUnsafeBytes { bytes in
+      var index = 0
+      // Two words at once: RFC 1071, section 2, (C): the upper half is folded onto the lower in the end.
+      while index + 4 <= bytes.count {
+        sum += UInt64(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: index, as: UInt32.self)))
+        index += 4
+      }
+      while index + 1 < bytes.count {
+        sum += UInt64(bytes[index]) << 8 | UInt64(bytes[index + 1])
+        index += 2
+      }
+      if index < bytes.count { sum += UInt64(bytes[index]) << 8 }
     }
-    if index < bytes.count { sum += UInt64(bytes[index]) << 8 }
   }
 
   package mutating func addPseudoHeader(source: IPv4Address, destination: IPv4Address, length: UInt16) {
@@ -182,13 +183,5 @@ package struct InternetChecksum: Sendable {
 extension Span<UInt8> {
   fileprivate func card(at index: Int) -> MACAddress {
     MACAddress(rawValue: UInt64(bigEndian16(at: index)) << 32 | UInt64(bigEndian32(at: index + 2)))
-  }
-}
-
-extension [UInt8] {
-  fileprivate mutating func put(_ value: UInt64, bytes count: Int, at index: Int) {
-    for place in 0..<count {
-      self[index + place] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (count - 1 - place)))
-    }
   }
 }

@@ -51,6 +51,7 @@ extension DHCPMessage {
 
   /// Reads options up to END, or to the end of the field: some clients send no END.
   private static func readOptions(_ field: Span<UInt8>, into options: inout DHCPOptions) throws(DHCPParseError) {
+    let start = options.take(field)
     var index = 0
     while index < field.count {
       let code = DHCPOptionCode(field[index])
@@ -61,7 +62,7 @@ extension DHCPMessage {
       let count = Int(field[index])
       index += 1
       guard count <= field.count - index else { throw .truncatedOption(code) }
-      options.append(code, field.extracting(index..<index + count))
+      options.append(code, at: start + index, count: count)
       index += count
     }
   }

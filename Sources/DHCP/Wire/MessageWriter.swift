@@ -41,24 +41,19 @@ package struct DHCPMessageWriter: ~Copyable {
     bytes = buffer
     start = bytes.count
     limit = start + max(DHCPMessage.minimumReplyLength, maximumLength)
-    bytes.append(message.operation.rawValue)
-    bytes.append(message.hardware.type)
-    bytes.append(message.hardware.length)
-    bytes.append(message.hops)
-    bytes.appendBigEndian(message.transaction)
-    bytes.appendBigEndian(message.seconds)
-    bytes.appendBigEndian(message.flags)
-    bytes.appendBigEndian(message.clientAddress.rawValue)
-    bytes.appendBigEndian(message.yourAddress.rawValue)
-    bytes.appendBigEndian(message.nextServer.rawValue)
-    bytes.appendBigEndian(message.relay.rawValue)
-    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.upper >> 32))
-    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.upper))
-    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.lower >> 32))
-    bytes.appendBigEndian(UInt32(truncatingIfNeeded: message.hardware.lower))
-    bytes.appendField(message.serverName, count: 64)
-    bytes.appendField(message.bootFile, count: 128)
-    bytes.appendBigEndian(DHCPMessage.cookie)
+    bytes.append(contentsOf: repeatElement(0, count: DHCPMessage.minimumLength))
+    bytes[start] = message.operation.rawValue
+    bytes[start + 1] = message.hardware.type
+    bytes[start + 2] = message.hardware.length
+    bytes[start + 3] = message.hops
+    bytes.put(UInt64(message.transaction) << 32 | UInt64(message.seconds) << 16 | UInt64(message.flags), at: start + 4)
+    bytes.put(UInt64(message.clientAddress.rawValue) << 32 | UInt64(message.yourAddress.rawValue), at: start + 12)
+    bytes.put(UInt64(message.nextServer.rawValue) << 32 | UInt64(message.relay.rawValue), at: start + 20)
+    bytes.put(message.hardware.upper, at: start + 28)
+    bytes.put(message.hardware.lower, at: start + 36)
+    bytes.putField(message.serverName, at: start + 44, count: 64)
+    bytes.putField(message.bootFile, at: start + 108, count: 128)
+    bytes.put(DHCPMessage.cookie, at: start + 236)
     if let type { add(.messageType, byte: type.rawValue) }
   }
 
@@ -124,15 +119,21 @@ package struct DHCPMessageWriter: ~Copyable {
   package mutating func add(
     _ code: DHCPOptionCode, bytes value: some Collection<UInt8>, terminated: Bool = false
   ) {
+    // Texts and arrays are copied by the piece; anything else becomes an array first.
+    let isDone: Void? = value.withContiguousStorageIfAvailable { add(code, $0, terminated) }
+    if isDone == nil { Array(value).withUnsafeBufferPointer { add(code, $0, terminated) } }
+  }
+
+  private mutating func add(_ code: DHCPOptionCode, _ value: UnsafeBufferPointer<UInt8>, _ terminated: Bool) {
     let mark = bytes.count
     var left = value.count + (terminated ? 1 : 0)
-    var index = value.startIndex
+    var index = 0
     repeat {
       let piece = min(left, 255)
       bytes.append(code.rawValue)
       bytes.append(UInt8(piece))
-      let end = value.index(index, offsetBy: piece, limitedBy: value.endIndex) ?? value.endIndex
-      bytes.append(contentsOf: value[index..<end])
+      let end = min(index + piece, value.count)
+      bytes.append(contentsOf: UnsafeBufferPointer(rebasing: value[index..<end]))
       left -= piece
       if terminated, left == 0 { bytes.append(0) }
       index = end
@@ -190,20 +191,20 @@ extension DHCPMessage {
 }
 
 extension [UInt8] {
-  mutating func appendBigEndian(_ value: UInt16) {
-    append(UInt8(truncatingIfNeeded: value >> 8))
-    append(UInt8(truncatingIfNeeded: value))
+  /// Writes a number over the bytes from `index` on, in network order.
+  mutating func put(_ value: some FixedWidthInteger, at index: Int) {
+    precondition(index >= 0 && index + value.bitWidth / 8 <= count, "a number beyond the end")
+    withUnsafeMutableBytes { $0.storeBytes(of: value.bigEndian, toByteOffset: index, as: type(of: value)) }
   }
 
-  mutating func appendBigEndian(_ value: UInt32) {
-    appendBigEndian(UInt16(truncatingIfNeeded: value >> 16))
-    appendBigEndian(UInt16(truncatingIfNeeded: value))
+  mutating func appendBigEndian(_ value: some FixedWidthInteger) {
+    Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
   }
 
-  /// A field of fixed length: the value, cut where it is too long, and zeros; the last byte is zero always.
-  mutating func appendField(_ value: [UInt8], count: Int) {
+  /// Writes a field of fixed length over zeros: the value, cut where it is too long; the last byte stays zero always.
+  fileprivate mutating func putField(_ value: [UInt8], at index: Int, count: Int) {
     let value = value.prefix(count - 1)
-    append(contentsOf: value)
-    append(contentsOf: repeatElement(0, count: count - value.count))
+    guard !value.isEmpty else { return }
+    replaceSubrange(index..<index + value.count, with: value)
   }
 }

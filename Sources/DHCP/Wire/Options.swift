@@ -1,7 +1,8 @@
 /// The options of a message in the order they came, as raw code and bytes; unknown ones too.
 ///
 /// All bytes lie in one array and an option is a region of it, so that a message costs two
-/// allocations however many options it has.
+/// allocations however many options it has; and one bit for each code says whether it is there, since
+/// most of what is asked for is not.
 package struct DHCPOptions: Sendable {
   private struct Entry {
     var code: DHCPOptionCode
@@ -11,6 +12,7 @@ package struct DHCPOptions: Sendable {
 
   private var storage: [UInt8]
   private var entries: [Entry]
+  private var present: InlineArray<4, UInt64> = [0, 0, 0, 0]
 
   package init() {
     storage = []
@@ -30,6 +32,7 @@ package struct DHCPOptions: Sendable {
 
   /// The bytes of an option behind its code and length; `nil` where it is absent.
   package subscript(code: DHCPOptionCode) -> ArraySlice<UInt8>? {
+    guard contains(code) else { return nil }
     for entry in entries where entry.code == code {
       return storage[Int(entry.start)..<Int(entry.start) + Int(entry.count)]
     }
@@ -37,40 +40,53 @@ package struct DHCPOptions: Sendable {
   }
 
   package func contains(_ code: DHCPOptionCode) -> Bool {
-    entries.contains { $0.code == code }
+    present[Int(code.rawValue >> 6)] & 1 << UInt64(code.rawValue & 63) != 0
   }
 
-  /// Adds bytes to an option: RFC 3396, section 7: "the contents of the options are concatenated".
-  /// A message is at most ``DHCPMessage/maximumLength`` bytes, so that regions fit 16 bits even where
-  /// hostile fragments alternate and each has to be moved: beyond that they are dropped.
-  mutating func append(_ code: DHCPOptionCode, _ bytes: Span<UInt8>) {
-    if let index = entries.firstIndex(where: { $0.code == code }) {
-      let entry = entries[index]
-      let end = Int(entry.start) + Int(entry.count)
-      if end != storage.count {
-        guard storage.count + Int(entry.count) + bytes.count <= Int(UInt16.max) else { return }
-        let moved = storage[Int(entry.start)..<end]
-        entries[index].start = UInt16(storage.count)
-        storage.append(contentsOf: moved)
-      }
-      guard storage.count + bytes.count <= Int(UInt16.max) else { return }
-      entries[index].count += UInt16(bytes.count)
+  private mutating func mark(_ code: DHCPOptionCode, isPresent: Bool) {
+    let bit: UInt64 = 1 << UInt64(code.rawValue & 63)
+    if isPresent {
+      present[Int(code.rawValue >> 6)] |= bit
     } else {
-      guard storage.count + bytes.count <= Int(UInt16.max) else { return }
-      entries.append(Entry(code: code, start: UInt16(storage.count), count: UInt16(bytes.count)))
+      present[Int(code.rawValue >> 6)] &= ~bit
     }
-    for index in bytes.indices { storage.append(bytes[index]) }
+  }
+
+  /// Takes the bytes of a whole field in at once, so that options of it are regions and no copies.
+  /// - Returns: Where it begins, for ``append(_:at:count:)``.
+  mutating func take(_ field: Span<UInt8>) -> Int {
+    let start = storage.count
+    field.withUnsafeBufferPointer { storage.append(contentsOf: $0) }
+    return start
+  }
+
+  /// Adds bytes taken in before to an option: RFC 3396, section 7: "the contents of the options are
+  /// concatenated". A message is at most ``DHCPMessage/maximumLength`` bytes, so that regions fit 16 bits
+  /// even where hostile fragments alternate and each has to be moved: beyond that they are dropped.
+  mutating func append(_ code: DHCPOptionCode, at start: Int, count: Int) {
+    guard start + count <= Int(UInt16.max) else { return }
+    guard contains(code), let index = entries.firstIndex(where: { $0.code == code }) else {
+      entries.append(Entry(code: code, start: UInt16(start), count: UInt16(count)))
+      return mark(code, isPresent: true)
+    }
+    let entry = entries[index]
+    guard storage.count + Int(entry.count) + count <= Int(UInt16.max) else { return }
+    entries[index].start = UInt16(storage.count)
+    entries[index].count += UInt16(count)
+    storage.append(contentsOf: storage[Int(entry.start)..<Int(entry.start) + Int(entry.count)])
+    storage.append(contentsOf: storage[start..<start + count])
   }
 
   /// Sets an option in place of what it was. At most 65,535 bytes of options fit one message; a
   /// longer value is a fault of the program.
   package mutating func set(_ code: DHCPOptionCode, _ bytes: [UInt8]) {
-    entries.removeAll { $0.code == code }
-    append(code, bytes.span)
+    remove(code)
+    append(code, at: take(bytes.span), count: bytes.count)
   }
 
   package mutating func remove(_ code: DHCPOptionCode) {
     entries.removeAll { $0.code == code }
+    mark(code, isPresent: false)
   }
 
   /// Calls `body` for each option in order.

@@ -46,8 +46,10 @@ package enum BootPolicy {
       return BootAnswer(bootFile: nil, hostName: name, reason: "\(node.name) boots from its own disk (boot: local)")
     }
     let who = name ?? "a machine that is no node yet"
-    let what =
+    // Made only where it is said.
+    var what: String {
       generation.map { "capsule \(vnfs), generation \($0.number)" } ?? "capsule \(vnfs) is not there: it will wait"
+    }
     func answer(_ file: String?, _ reason: String) -> BootAnswer {
       BootAnswer(
         bootFile: file, hostName: name, reason: reason, delivery: machine.strategy?.delivery,
@@ -166,12 +168,10 @@ package struct BootPolicyAdapter: ClientPolicy {
 
   package func boot(for client: ClientDescription) -> BootAnswer {
     let defaults = registry.defaults
-    let (node, vnfs, generation, isSet) = registry.read { view in
-      let known = view.node(of: MachineIdentity(client))
-      let node = known.map { view.effective($0, defaults) }
-      let group = view.groups[node?.group ?? defaults.group]?.settings
-      let vnfs = node?.vnfs ?? group?.vnfs ?? defaults.vnfs
-      return (node, vnfs, view.capsules[vnfs]?.currentGeneration, (known?.settings.boot ?? group?.boot) != nil)
+    let (node, vnfs, generation) = registry.read { view in
+      let node = view.node(of: MachineIdentity(client)).map { view.effective($0, defaults) }
+      let vnfs = node?.vnfs ?? view.groups[defaults.group]?.settings.vnfs ?? defaults.vnfs
+      return (node, vnfs, view.capsules[vnfs]?.currentGeneration)
     }
     if client.hardwareAddress.rawValue == 0 {
       let identifier = MachineIdentity.hexadecimal(client.clientIdentifier ?? [], separator: ":")
@@ -184,12 +184,20 @@ package struct BootPolicyAdapter: ClientPolicy {
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,
       server: client.serverAddress, port: port)
     if client.speaker == .pxeFirmware {
-      let platform = machine.platform
-      machine.strategy = trials.strategy(for: client, platform: platform) {
-        // What an administrator has set is not ours to change; and shim must be there.
-        platform == .uefiX64 && !isSet && (try? loaders.check(.grub)) != nil
+      machine.strategy = trials.strategy(for: client, platform: machine.platform) {
+        maySign(client.hardwareAddress, machine.platform)
       }
     }
     return BootPolicy.answer(machine, node: node, vnfs: vnfs, generation: generation)
+  }
+
+  /// Whether shim and GRUB may be tried where iPXE is silent: the machine can run them, nobody has set how it boots, and
+  /// they are there.
+  package func maySign(_ mac: MACAddress, _ platform: BootPlatform?) -> Bool {
+    let isSet = registry.read { view in
+      let node = view.node(with: mac)
+      return (node?.settings.boot ?? view.groups[node?.group ?? registry.defaults.group]?.settings.boot) != nil
+    }
+    return platform == .uefiX64 && !isSet && (try? loaders.check(.grub)) != nil
   }
 }

@@ -14,7 +14,11 @@ extension Appliance {
       ("UEFI IA32 PXE", .pxeFirmware, [6]), ("UEFI ARM64 PXE", .pxeFirmware, [11]),
       ("iPXE on BIOS", .ipxe, [0]), ("iPXE on UEFI x64", .ipxe, [7]),
     ]
-    let strategy = node.node.macs.first.flatMap { ledger.trials.trial(of: $0).current }
+    let strategy = node.node.macs.first.flatMap { mac -> FirmwareTrial.Strategy? in
+      guard var strategy = ledger.trials.trial(of: mac).current else { return nil }
+      if !clientPolicy.maySign(mac, .uefiX64) { strategy.loader = .usual }
+      return strategy
+    }
     let server = registry.read { $0.lastBoot(of: name) }?.address ?? IPv4Address.any
     let answers = clients.map { client, speaker, architectures in
       // Our own address depends on the network that asks; here it stands for itself.

@@ -46,49 +46,64 @@ func decodeRecord<Value: Decodable>(_ type: Value.Type, _ bytes: [UInt8]) throws
 /// `bound TAB 1790000000 TAB h52:54:00:12:34:56 TAB name`, or `i` and the client identifier in hexadecimal.
 package enum LeaseCoding {
   package static func change(_ lease: Lease) -> Change {
-    let holder =
-      switch lease.holder {
-      case .hardware(let mac): "h\(mac)"
-      case .identifier(let bytes): "i" + bytes.map(hexadecimal).joined()
-      }
-    var text = "\(lease.state.rawValue)\t\(lease.expires)\t\(holder)"
-    if let name = lease.hostName { text += "\t\(name)" }
-    return .put(RecordKey.lease + lease.address.description, text: text)
+    var text: [UInt8] = []
+    text.reserveCapacity(64)
+    text += lease.state.rawValue.utf8
+    text.append(tab)
+    text += String(lease.expires).utf8
+    text.append(tab)
+    switch lease.holder {
+    case .hardware(let mac):
+      text.append(UInt8(ascii: "h"))
+      text += mac.description.utf8
+    case .identifier(let bytes):
+      text.append(UInt8(ascii: "i"))
+      for byte in bytes { text += [digit(byte >> 4), digit(byte & 0xF)] }
+    }
+    if let name = lease.hostName {
+      text.append(tab)
+      text += name.utf8
+    }
+    return Change(key: RecordKey.lease + lease.address.description, value: text)
   }
 
   /// `nil` where the value is none that was written here.
   package static func lease(key: String, value: [UInt8]) -> Lease? {
-    guard let address = IPv4Address(String(key.dropFirst(RecordKey.lease.count))) else { return nil }
-    let parts = String(decoding: value, as: UTF8.self)
-      .split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false).map(String.init)
-    guard parts.count >= 3, let state = Lease.State(rawValue: parts[0]), let expires = Int64(parts[1]) else {
-      return nil
-    }
+    guard let address = IPv4Address(String(decoding: key.utf8.dropFirst(RecordKey.lease.utf8.count), as: UTF8.self))
+    else { return nil }
+    let parts = value.split(separator: tab, maxSplits: 3, omittingEmptySubsequences: false)
+    guard parts.count >= 3, let state = Lease.State(rawValue: text(parts[0])), let expires = Int64(text(parts[1]))
+    else { return nil }
     let holder: LeaseHolder
     switch parts[2].first {
-    case "h":
-      guard let mac = MACAddress(String(parts[2].dropFirst())) else { return nil }
+    case UInt8(ascii: "h"):
+      guard let mac = MACAddress(text(parts[2].dropFirst())) else { return nil }
       holder = .hardware(mac)
-    case "i":
-      guard let bytes = bytes(String(parts[2].dropFirst())) else { return nil }
+    case UInt8(ascii: "i"):
+      guard let bytes = bytes(parts[2].dropFirst()) else { return nil }
       holder = .identifier(bytes)
     default: return nil
     }
     return Lease(
-      address: address, holder: holder, state: state, expires: expires, hostName: parts.count > 3 ? parts[3] : nil)
+      address: address, holder: holder, state: state, expires: expires, hostName: parts.count > 3 ? text(parts[3]) : nil
+    )
   }
 
-  private static func hexadecimal(_ byte: UInt8) -> String {
-    let text = String(byte, radix: 16)
-    return text.count == 1 ? "0" + text : text
+  private static let tab = UInt8(ascii: "\t")
+
+  private static func text(_ bytes: ArraySlice<UInt8>) -> String {
+    String(decoding: bytes, as: UTF8.self)
   }
 
-  private static func bytes(_ text: String) -> [UInt8]? {
-    let digits = Array(text.utf8)
+  private static func digit(_ value: UInt8) -> UInt8 {
+    value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+  }
+
+  private static func bytes(_ digits: ArraySlice<UInt8>) -> [UInt8]? {
     guard digits.count.isMultiple(of: 2) else { return nil }
     var bytes: [UInt8] = []
-    for index in stride(from: 0, to: digits.count, by: 2) {
-      guard let byte = UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16) else { return nil }
+    for index in stride(from: digits.startIndex, to: digits.endIndex, by: 2) {
+      guard let byte = UInt8(text(digits[index...index + 1]), radix: 16) else { return nil }
       bytes.append(byte)
     }
     return bytes

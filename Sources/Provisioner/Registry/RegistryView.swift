@@ -118,16 +118,17 @@ package struct RegistryView: Sendable {
   }
 
   private mutating func apply(_ key: String, _ value: [UInt8]?) {
-    guard let slash = key.firstIndex(of: "/") else { return }
-    let name = String(key[key.index(after: slash)...])
+    guard let slash = key.utf8.firstIndex(of: UInt8(ascii: "/")) else { return }
+    let name = String(key[key.utf8.index(after: slash)...])
     do {
       switch key[...slash] {
+      // First, since there are thousands of them in a second.
+      case RecordKey.lease: try setLease(key, name, value)
       case RecordKey.node: try setNode(name, value.map { try decodeRecord(Node.self, $0) })
       case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
       case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
-      case RecordKey.lease: try setLease(key, name, value)
       case RecordKey.strategy:
         if let mac = MACAddress(name) {
           strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }

@@ -26,6 +26,8 @@ package final class SQLiteStore: Store, EventStore {
     var watchers: [@Sendable (Batch) -> Void] = []
     /// The last batches, for who begins to watch a little later than its snapshot.
     var history: [Batch] = []
+    /// Changes in `history`, and one more for each batch.
+    var historyWeight = 0
     var revision: Revision = 0
     /// Batches after this revision are all in `history`.
     var historyBegin: Revision = 0
@@ -41,7 +43,8 @@ package final class SQLiteStore: Store, EventStore {
     case close(CheckedContinuation<Void, any Error>)
   }
 
-  private static let historyLimit = 4096
+  /// Changes kept for late watchers: a batch may have one or thousands.
+  private static let historyLimit = 8192
   private static let groupLimit = 4096
 
   /// Opens the file, making it where it is missing.
@@ -297,8 +300,14 @@ package final class SQLiteStore: Store, EventStore {
     let watchers = writer.withLock { writer in
       writer.revision = revision
       writer.history += batches
-      if writer.history.count > Self.historyLimit {
-        let dropped = writer.history.count - Self.historyLimit
+      writer.historyWeight += batches.reduce(0) { $0 + $1.changes.count + 1 }
+      // Half of it at once: what is left has to be moved.
+      if writer.historyWeight > 2 * Self.historyLimit {
+        var dropped = 0
+        while writer.historyWeight > Self.historyLimit {
+          writer.historyWeight -= writer.history[dropped].changes.count + 1
+          dropped += 1
+        }
         writer.historyBegin = writer.history[dropped - 1].revision
         writer.history.removeFirst(dropped)
       }

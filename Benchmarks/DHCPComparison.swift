@@ -1,0 +1,232 @@
+import DHCPWire
+import Foundation
+import Lab
+import NetworkTypes
+
+/// DHCP servers side by side on a cable between two namespaces: ours with durable leases, Kea with leases that do not
+/// wait for the disk, and the floor, which has no leases at all.
+struct DHCPComparison {
+  let rounds: Int
+
+  /// The most drops at which a rate counts as served.
+  private static let drops = 0.01
+  /// How long one rate is tried, in seconds, and the rate that the search begins with, per second.
+  private static let seconds = 2
+  private static let firstRate = 8000.0
+  /// Where a server is so fast that only the client is measured.
+  private static let lastRate = 64_000.0
+  /// Machines that ask again and again in each of the searches for a rate: both fit into the pool.
+  private static let machines = 30_000
+  private static let avalanche = 10_000
+  private static let leases = 50_000
+  private static let clientAddress = IPv4Address(10, 0, 0, 2)
+
+  /// What one server did in one round.
+  private struct Figures {
+    /// Four-way exchanges per second.
+    var relayed = 0.0
+    var broadcast = 0.0
+    /// The 99th percentile from REQUEST to ACK, in milliseconds, at half of our `broadcast`.
+    var halfLoad = 0.0
+    /// Seconds until the last of ``avalanche`` clients had its lease.
+    var avalanche = 0.0
+    /// Bytes resident at most, with ``leases`` leases.
+    var resident = 0.0
+  }
+
+  /// What a rate that was tried came to.
+  private struct Point {
+    /// Exchanges finished per second.
+    var rate: Double
+    var drops: Double
+  }
+
+  /// Two namespaces and the cable between them.
+  private struct Cable {
+    var server: NetworkNamespace
+    var client: NetworkNamespace
+  }
+
+  func run(_ progress: @Sendable (String) -> Void) async throws -> [Row] {
+    // Not in the scratch directory, which may be memory: durable leases are measured on a disk.
+    let directory = Cache.directory + "/dhcp-bench"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let fileSystem = try await Command("stat", "-f", "-c", "%T", directory).run().check().output
+    guard !fileSystem.contains("tmpfs"), !fileSystem.contains("ramfs") else {
+      throw LabError("\(directory) is in memory: set PERSEID_CACHE to a directory on a disk")
+    }
+    return try await NetworkNamespace.with("dhcp-server") { server in
+      try await NetworkNamespace.with("dhcp-client") { client in
+        let interface = DHCPServerKind.interface
+        try await server.connect(interface, to: client, interface)
+        try await server.configure(interface, address: DHCPServerKind.address, prefixLength: 8)
+        try await client.configure(interface, address: Self.clientAddress, prefixLength: 8)
+        let cable = Cable(server: server, client: client)
+        var figures: [DHCPServerKind: [Figures]] = [:]
+        for _ in 1...rounds {
+          var half: Double?
+          for kind in DHCPServerKind.allCases {
+            let figure = try await measure(kind, half, directory, cable)
+            // Ours come first, and the others are asked what they do at the same rate.
+            half = half ?? figure.broadcast / 2
+            progress(
+              "DHCP: \(kind.rawValue): \(Int(figure.relayed)) exchanges/s relayed, \(Int(figure.broadcast)) broadcast, "
+                + "ACK after \(Self.text(figure.halfLoad)) ms at half of our load, \(Self.avalanche) clients at once "
+                + "in \(Self.text(figure.avalanche)) s, \(Int(figure.resident / 1e6)) MB with \(Self.leases) leases")
+            figures[kind, default: []].append(figure)
+          }
+        }
+        return Self.rows(figures)
+      }
+    }
+  }
+
+  private func measure(
+    _ kind: DHCPServerKind, _ half: Double?, _ directory: String, _ cable: Cable
+  ) async throws -> Figures {
+    var figures = Figures()
+    let busy = try await kind.start(directory, cable.server)
+    do {
+      figures.relayed = try await Self.highestRate { try await relayed($0, cable) }
+      figures.broadcast = try await Self.highestRate { rate in
+        let result = try await broadcast(rate, clients: Int(rate) * Self.seconds, machines: Self.machines, cable)
+        return Point(rate: result.perSecond, drops: result.drops)
+      }
+      let half = max(half ?? figures.broadcast / 2, 1)
+      figures.halfLoad =
+        try await broadcast(half, clients: Int(half) * Self.seconds, machines: Self.machines, cable)
+        .acknowledgeMilliseconds
+      await busy.stop()
+    } catch {
+      await busy.stop()
+      throw LabError("\(kind.rawValue): \(error)\n\(busy.log.tail(10))")
+    }
+    if kind == .floor { return figures }
+    // Begun anew, so that both are told of clients that no server ever saw.
+    let fresh = try await kind.start(directory, cable.server)
+    do {
+      figures.avalanche = try await avalanche(cable)
+      _ = try await broadcast(max(figures.broadcast / 2, 1), clients: Self.leases, machines: Self.leases, cable)
+      figures.resident = ServerProcess.residentBytes(fresh.pid)
+      await fresh.stop()
+    } catch {
+      await fresh.stop()
+      throw LabError("\(kind.rawValue): \(error)\n\(fresh.log.tail(10))")
+    }
+    return figures
+  }
+
+  // MARK: Loads
+
+  /// The highest rate that a server holds: doubled until it does not, then halved into. A rate has failed when
+  /// it has failed twice, since other programs run on the machine too.
+  private static func highestRate(_ measure: (Double) async throws -> Point) async throws -> Double {
+    var best = 0.0
+    func holds(_ rate: Double) async throws -> Bool {
+      for _ in 1...2 {
+        let point = try await measure(rate)
+        // Where the client itself is too slow for the rate, there is nothing to learn above it.
+        if point.drops <= drops { best = max(best, point.rate) }
+        if point.drops <= drops, point.rate > 0.9 * rate { return true }
+      }
+      return false
+    }
+    var low = 0.0
+    var high = firstRate
+    while try await holds(high) {
+      low = high
+      if high >= lastRate { return best }
+      high *= 2
+    }
+    for _ in 1...3 {
+      let middle = (low + high) / 2
+      if try await holds(middle) { low = middle } else { high = middle }
+    }
+    return best
+  }
+
+  /// perfdhcp is a relay agent: its requests and the answers are datagrams between two addresses.
+  private func relayed(_ rate: Double, _ cable: Cable) async throws -> Point {
+    let output = try await cable.client.command(
+      "perfdhcp", "-4", "-r", "\(Int(rate))", "-p", "\(Self.seconds)", "-R", "\(Self.machines)", "-b",
+      "mac=02:00:00:00:00:00", "-W", "300000", "\(DHCPServerKind.address)"
+    ).run(timeout: .seconds(60)).output
+    let sent = Self.numbers("sent packets:", output)
+    let received = Self.numbers("received packets:", output)
+    guard sent.count == 2, received.count == 2 else { throw LabError("perfdhcp printed:\n\(output)") }
+    // Of the clients that began, those that have their lease; whichever of the four packets was lost.
+    return Point(
+      rate: received[1] / Double(Self.seconds), drops: sent[0] == 0 ? 1 : 1 - received[1] / sent[0])
+  }
+
+  private func avalanche(_ cable: Cable) async throws -> Double {
+    let limit = 40
+    let result = try await cable.client.command(
+      "perfdhcp", "-4", "--scenario", "avalanche", "-R", "\(Self.avalanche)", "-b", "mac=04:00:00:00:00:00",
+      "\(DHCPServerKind.address)"
+    ).run(timeout: .seconds(limit))
+    // `It took 00:00:16.728151 to provision 10000 clients.`
+    guard let line = result.output.split(separator: "\n").first(where: { $0.hasPrefix("It took") }) else {
+      // Some have none yet.
+      return Double(limit)
+    }
+    return line.split(separator: " ").dropFirst(2).first?.split(separator: ":")
+      .reduce(0.0) { $0 * 60 + (Double($1) ?? .nan) } ?? .nan
+  }
+
+  private func broadcast(
+    _ rate: Double, clients: Int, machines: Int, _ cable: Cable
+  ) async throws -> DHCPLoad.Result {
+    let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let answer = try await cable.client.command(
+      program, "dhcp-load", DHCPServerKind.interface, "\(rate)", "\(clients)", "\(machines)"
+    ).run(timeout: .seconds(120)).check()
+    return try JSONDecoder().decode(DHCPLoad.Result.self, from: Data(answer.output.utf8))
+  }
+
+  private static func numbers(_ label: String, _ output: String) -> [Double] {
+    output.split(separator: "\n").filter { $0.hasPrefix(label) }.compactMap { line in
+      Double(line.dropFirst(label.count).trimmingCharacters(in: .whitespaces))
+    }
+  }
+
+  private static func text(_ value: Double) -> String { String(format: "%.2f", value) }
+
+  // MARK: Rows
+
+  private static func rows(_ figures: [DHCPServerKind: [Figures]]) -> [Row] {
+    let ours = figures[.ours] ?? []
+    let kea = figures[.kea] ?? []
+    let floor = figures[.floor] ?? []
+    /// At least twice Kea's or 0.8 of the floor's, whichever is less: where the other is far ahead, it is no measure.
+    func rates(_ name: String, _ figure: (Figures) -> Double) -> [Row] {
+      var rows = [(kea, DHCPServerKind.kea, 2.0), (floor, .floor, 0.8)].map { theirs, kind, goal in
+        Row(
+          name: "DHCP, \(name)", unit: "exchanges/s", ours: ours.map(figure), theirs: theirs.map(figure),
+          peer: kind.rawValue, goal: goal, isMoreBetter: true)
+      }
+      let limits = rows.map { $0.theirFigure * ($0.goal ?? 0) }
+      rows[limits[0] < limits[1] ? 1 : 0].goal = nil
+      return rows
+    }
+    func row(
+      _ name: String, _ unit: String, _ theirs: [Double], _ peer: String, _ goal: Double?, _ figure: (Figures) -> Double
+    ) -> Row {
+      Row(name: "DHCP, " + name, unit: unit, ours: ours.map(figure), theirs: theirs, peer: peer, goal: goal)
+    }
+    let keaName = DHCPServerKind.kea.rawValue
+    return rates("relayed (perfdhcp)", \.relayed) + rates("broadcast", \.broadcast) + [
+      row(
+        "\(avalanche) clients at once, until the last has its lease", "s", kea.map(\.avalanche), keaName, 0.5,
+        \.avalanche),
+      row("p99 from REQUEST to ACK at half of our rate", "ms", [2], "limit", 1, \.halfLoad),
+      row("p99 from REQUEST to ACK at half of our rate", "ms", kea.map(\.halfLoad), keaName, nil, \.halfLoad),
+      row(
+        "p99 from REQUEST to ACK at half of our rate", "ms", floor.map(\.halfLoad), DHCPServerKind.floor.rawValue, nil,
+        \.halfLoad),
+      row("memory with \(leases) leases", "MB", [150], "limit", 1) { $0.resident / 1e6 },
+      row("memory with \(leases) leases", "MB", kea.map { $0.resident / 1e6 }, keaName, nil) { $0.resident / 1e6 },
+    ]
+  }
+}

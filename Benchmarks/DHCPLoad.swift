@@ -1,0 +1,172 @@
+import CLinux
+import DHCPWire
+import Foundation
+import Glibc
+import Lab
+import NetworkTypes
+
+/// Many clients on the segment itself, in one process: their broadcasts go out in frames of their own, as those of
+/// machines do that have no address yet.
+struct DHCPLoad {
+  struct Result: Codable, Sendable {
+    /// Clients that began.
+    var sent = 0
+    /// Clients that have their ACK, within ``DHCPLoad/patience``.
+    var finished = 0
+    /// From the first DISCOVER to the last, in seconds.
+    var seconds = 0.0
+    /// The slowest of a hundred REQUESTs got its ACK after so many milliseconds, and a DISCOVER its OFFER.
+    var acknowledgeMilliseconds = 0.0
+    var offerMilliseconds = 0.0
+
+    var perSecond: Double { Double(finished) / seconds }
+    var drops: Double { sent == 0 ? 1 : 1 - Double(finished) / Double(sent) }
+  }
+
+  private struct Client {
+    var began = 0.0
+    var requested = 0.0
+    var isFinished = false
+  }
+
+  /// Seconds after which a client's exchange counts as lost.
+  private static let patience = 1.0
+  private static let batch = 64
+  private static let frameBytes = 2048
+
+  private let descriptor: CInt
+  /// Machines that the clients are, by turns: more than the pool has addresses for could not be served.
+  private let machines: Int
+  private let rate: Double
+  private var clients: [Client]
+  private var discover: [UInt8]
+  private var request: [UInt8]
+  private var offerTimes: [Double] = []
+  private var acknowledgeTimes: [Double] = []
+
+  /// - Parameters:
+  ///   - rate: Clients that begin in each second.
+  ///   - machines: How many of them are different ones.
+  init(interface: String, rate: Double, clients: Int, machines: Int) throws {
+    descriptor = clinux_bench_frames(interface, 16 << 20)
+    guard descriptor >= 0 else {
+      throw LabError("no frames on \(interface): \(String(cString: strerror(-descriptor)))")
+    }
+    self.rate = rate
+    self.machines = machines
+    self.clients = Array(repeating: Client(), count: clients)
+    discover = Self.frame([53, 1, 1, 55, 4, 1, 3, 6, 15, 255])
+    request = Self.frame([53, 1, 3, 50, 4, 0, 0, 0, 0, 54, 4, 0, 0, 0, 0, 55, 4, 1, 3, 6, 15, 255])
+  }
+
+  /// A broadcast of a client with these options, without its hardware address and transaction.
+  private static func frame(_ options: [UInt8]) -> [UInt8] {
+    var message = [UInt8](repeating: 0, count: UDPFrame.headerLength + 300)
+    message.replaceSubrange(42..<45, with: [1, 1, 6])
+    message.replaceSubrange(42 + 236..<42 + 240, with: [99, 130, 83, 99])
+    message.replaceSubrange(42 + 240..<42 + 240 + options.count, with: options)
+    UDPFrame(
+      sourceCard: MACAddress(rawValue: 2 << 40), destinationCard: .broadcast, source: .any, destination: .broadcast,
+      sourcePort: DHCPPort.client, destinationPort: DHCPPort.server
+    ).writeHeaders(into: &message)
+    // No checksum, so that a frame is its client's by a few bytes.
+    message.replaceSubrange(40..<42, with: [0, 0])
+    return message
+  }
+
+  private func send(_ frame: inout [UInt8], for index: Int) {
+    // Other cards than those that perfdhcp pretends to have.
+    let card = 6 << 40 + UInt64(index % machines)
+    for place in 0..<6 {
+      let byte = UInt8(truncatingIfNeeded: card >> UInt64(40 - 8 * place))
+      frame[6 + place] = byte
+      frame[42 + 28 + place] = byte
+    }
+    for place in 0..<4 { frame[42 + 4 + place] = UInt8(truncatingIfNeeded: index >> (24 - 8 * place)) }
+    _ = Glibc.send(descriptor, frame, frame.count, Int32(MSG_DONTWAIT))
+  }
+
+  /// Begins as many clients per second as asked for, and answers every OFFER at once.
+  mutating func run() throws -> Result {
+    var result = Result()
+    let begin = Self.clock()
+    var buffer = [UInt8](repeating: 0, count: Self.batch * Self.frameBytes)
+    var counts = [UInt32](repeating: 0, count: Self.batch)
+    var port: UInt16 = 0
+    var last = begin
+    while true {
+      var now = Self.clock()
+      while result.sent < clients.count, Double(result.sent) / rate <= now - begin {
+        clients[result.sent].began = now
+        send(&discover, for: result.sent)
+        result.sent += 1
+        now = Self.clock()
+        last = now
+      }
+      let isOver = result.sent == clients.count && now - last > Self.patience
+      if isOver || result.finished == clients.count { break }
+      let next = result.sent < clients.count ? begin + Double(result.sent) / rate - now : 0.01
+      guard clinux_bench_wait(descriptor, Int64(max(0, min(next, 0.01)) * 1e9)) > 0 else { continue }
+      let count = clinux_bench_receive(
+        descriptor, &buffer, Self.frameBytes, &counts, CInt(Self.batch), &port)
+      now = Self.clock()
+      for index in 0..<max(0, Int(count)) {
+        received(buffer[index * Self.frameBytes..<index * Self.frameBytes + Int(counts[index])], now, &result)
+      }
+    }
+    close(descriptor)
+    result.seconds = last - begin
+    result.offerMilliseconds = Self.percentile(offerTimes)
+    result.acknowledgeMilliseconds = Self.percentile(acknowledgeTimes)
+    return result
+  }
+
+  private mutating func received(_ frame: ArraySlice<UInt8>, _ now: Double, _ result: inout Result) {
+    let start = frame.startIndex
+    guard frame.count > 42 + 240, frame[start + 23] == 17, frame[start + 36] == 0, frame[start + 37] == 68,
+      frame[start + 42] == 2
+    else { return }
+    let message = start + 42
+    let index = frame[message + 4..<message + 8].reduce(0) { $0 << 8 | Int($1) }
+    guard clients.indices.contains(index), !clients[index].isFinished else { return }
+    var type: UInt8 = 0
+    var server = [UInt8](repeating: 0, count: 4)
+    var place = message + 240
+    while place + 1 < frame.endIndex, frame[place] != 255 {
+      if frame[place] == 0 {
+        place += 1
+        continue
+      }
+      let length = Int(frame[place + 1])
+      guard place + 2 + length <= frame.endIndex else { return }
+      if frame[place] == 53 { type = frame[place + 2] }
+      if frame[place] == 54, length == 4 { server = Array(frame[place + 2..<place + 6]) }
+      place += 2 + length
+    }
+    switch type {
+    case 2 where clients[index].requested == 0:
+      offerTimes.append(now - clients[index].began)
+      clients[index].requested = now
+      request.replaceSubrange(42 + 245..<42 + 249, with: frame[message + 16..<message + 20])
+      request.replaceSubrange(42 + 251..<42 + 255, with: server)
+      send(&request, for: index)
+    case 5:
+      clients[index].isFinished = true
+      acknowledgeTimes.append(now - clients[index].requested)
+      if now - clients[index].began <= Self.patience { result.finished += 1 }
+    default: break
+    }
+  }
+
+  private static func percentile(_ times: [Double]) -> Double {
+    let sorted = times.sorted()
+    return sorted.isEmpty ? .infinity : sorted[min(sorted.count - 1, sorted.count * 99 / 100)] * 1000
+  }
+
+  /// Seconds.
+  private static func clock() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+  }
+}

@@ -1,0 +1,90 @@
+import DHCPWire
+import Glibc
+import NetworkTypes
+import Testing
+
+@testable import DHCP
+
+/// Datagrams over the loopback interface.
+@Suite struct DatagramBatchTests {
+  private static let own = IPv4Address(127, 0, 0, 1)
+
+  /// A socket of ours on a free port of the loopback interface.
+  private static func open() throws -> (socket: CInt, port: UInt16) {
+    for _ in 0..<100 {
+      let port = UInt16.random(in: 20_000..<60_000)
+      do {
+        return (try ServerSocket.open(interface: "lo", port: port), port)
+      } catch DHCPServerError.portInUse {
+        continue
+      }
+    }
+    throw DHCPServerError.portInUse(port: 0, interface: "lo")
+  }
+
+  /// Waits until `count` datagrams have come.
+  private static func receive(_ count: Int, from socket: CInt) throws -> [(bytes: [UInt8], sentTo: IPv4Address)] {
+    let batch = try DatagramBatch(bytes: 100, interface: "lo")
+    var received: [(bytes: [UInt8], sentTo: IPv4Address)] = []
+    for _ in 0..<100 where received.count < count {
+      var waited = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+      poll(&waited, 1, 1000)
+      _ = batch.receive(from: socket) { bytes, destination in
+        received.append((bytes.indices.map { bytes[$0] }, destination))
+      }
+    }
+    return received
+  }
+
+  @Test("a batch of datagrams arrives whole and in order, each with the address it was sent to")
+  func everythingArrives() throws {
+    let (socket, port) = try Self.open()
+    defer { close(socket) }
+    let batch = try DatagramBatch(bytes: 100, interface: "lo")
+    let messages: [[UInt8]] = (1...DatagramBatch.capacity).map { number in
+      [UInt8](repeating: UInt8(number), count: number)
+    }
+    for message in messages {
+      let isAdded = batch.add(message.span, from: Self.own, to: Self.own, port: port)
+      #expect(isAdded)
+    }
+    let more: [UInt8] = [0]
+    let hasRoom = batch.add(more.span, from: Self.own, to: Self.own, port: port)
+    #expect(!hasRoom)
+    batch.send(to: socket, count: messages.count) { Issue.record("number \($0) was refused") }
+    let received = try Self.receive(messages.count, from: socket)
+    #expect(received.map(\.bytes) == messages)
+    #expect(received.allSatisfy { $0.sentTo == Self.own })
+  }
+
+  @Test("a datagram that the kernel refuses does not keep back those behind it")
+  func oneIsRefused() throws {
+    let (socket, port) = try Self.open()
+    defer { close(socket) }
+    let batch = try DatagramBatch(bytes: 100, interface: "lo")
+    let stranger = IPv4Address(192, 0, 2, 1)
+    for (number, source) in [Self.own, stranger, Self.own, stranger].enumerated() {
+      let bytes = [UInt8(number)]
+      let isAdded = batch.add(bytes.span, from: source, to: Self.own, port: port)
+      #expect(isAdded)
+    }
+    var refused: [Int] = []
+    batch.send(to: socket, count: 4) { refused.append($0) }
+    #expect(refused == [1, 3])
+    let received = try Self.receive(2, from: socket).map(\.bytes)
+    #expect(received == [[0], [2]])
+  }
+
+  @Test("a datagram that is too long for a message is seen to be so")
+  func aLongOneIsCut() throws {
+    let (socket, port) = try Self.open()
+    defer { close(socket) }
+    let batch = try DatagramBatch(bytes: 200, interface: "lo")
+    let bytes = [UInt8](repeating: 7, count: 150)
+    let isAdded = batch.add(bytes.span, from: Self.own, to: Self.own, port: port)
+    #expect(isAdded)
+    batch.send(to: socket, count: 1) { _ in }
+    let received = try Self.receive(1, from: socket).map(\.bytes.count)
+    #expect(received == [100])
+  }
+}
