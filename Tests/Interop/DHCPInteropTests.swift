@@ -171,7 +171,7 @@ struct DHCPInteropTests {
         try DHCPClient.renew(rebinding, on: "eth0", hardwareAddress: card, vendorClass: "perseid-node", within: 10)
       }
       #expect(rebound.address == lease.address)
-      #expect(await lab.exchanges.holds { lab.exchanges.all.filter { $0.reason.contains("renewed") }.count == 2 })
+      #expect(await lab.exchanges.holds { lab.exchanges.all.filter { $0.reason.contains("renewed") }.count >= 2 })
 
       try await lab.clients.runBlocking { try DHCPClient.release(lease, on: "eth0", hardwareAddress: card) }
       #expect(await lab.exchanges.contains("RELEASE>"))
