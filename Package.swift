@@ -66,7 +66,7 @@ let package = Package(
 
     // The protocols, which know nothing of nodes and capsules.
     library("DHCPWire", ["NetworkTypes"], path: "Sources/DHCP/Wire"),
-    library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client"),
+    library("DHCPClient", ["DHCPWire", "NetworkTypes", "CLinux"], path: "Sources/DHCP/Client", testedInside: true),
     library(
       "DHCP", ["DHCPWire", "NetworkTypes", "CPcap", "CLinux", lifecycle, logging] + nio, path: "Sources/DHCP",
       sources: ["Leases", "Server", "Probe", "RouterSearch", "Trace"], exclude: ["Wire", "Client"],
@@ -142,7 +142,8 @@ let package = Package(
     tests(
       "Stage1Tests",
       [
-        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes", "TestSupport",
+        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes",
+        "TestSupport",
       ]),
     tests(
       "InteropTests",

@@ -31,7 +31,7 @@ struct ProxyTests {
           #expect(timeline.contains { $0.event == "finished" && $0.detail.contains("snponly.efi") }, "\(details)")
           #expect(timeline.contains(where: isBootServer), "\(details)")
         case .uefiHTTP: #expect(timeline.contains { $0.source == "http" && $0.event.contains("snponly") }, "\(details)")
-        case .bios, .uefiSecureBoot: break
+        case .bios, .biosUNDI, .uefiSecureBoot: break
         }
         // The lease of the running node, at half its time.
         let position = dnsmasq.log.position

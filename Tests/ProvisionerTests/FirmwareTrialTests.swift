@@ -59,6 +59,9 @@ struct FirmwareTrialTests {
     #expect(!desk.speak(), "nothing new")
     #expect(desk.ask(5).map(\.delivery) == [.direct, .direct, .direct, .direct, .bootServer])
     #expect(Desk(proven: .init(.direct)).ask(1) == [FirmwareTrial.Strategy(.direct)])
+    let other = Desk()
+    _ = other.ask(3)
+    #expect(!other.speak() && other.trial.proven == nil, "an iPXE of the card's own proves nothing")
   }
 
   @Test("a machine that boots and boots again never moves")

@@ -231,6 +231,25 @@ struct ServerTests {
     }
   }
 
+  @Test func oneClientCannotTakeEveryPlace() async throws {
+    var configuration = ServerConfiguration.loopback()
+    configuration.maximumTransfersPerClient = 3
+    try await withServer(["a": Content(parts: [.bytes(small)])], configuration: configuration) { [small] port, log in
+      // Until they have ended, these ports stay taken: what is sent to them meets nobody else.
+      let greedy = (0..<3).map { _ in HeldClient(address: IPv4Address(127, 3, 0, 1)) }
+      for client in greedy {
+        client.socket.send(RawClient.request("a"), to: port)
+        #expect(await client.socket.receive() != nil)
+      }
+      let fourth = RawClient(address: IPv4Address(127, 3, 0, 1))
+      fourth.send(RawClient.request("a"), to: port)
+      let other = RawClient()
+      #expect(await other.read("a", from: port) == small)
+      #expect(await fourth.receive(within: 0) == nil)
+      #expect(log.events.count { $0.kind == .started } == 4)
+    }
+  }
+
   @Test func afterAFloodOf5000RequestsAClientIsServedNext() async throws {
     try await withServer(["a": Content(parts: [.bytes(small)])]) { [small] port, log in
       // From as many addresses, each of which will never say more.
@@ -322,5 +341,14 @@ struct ServerTests {
         observer: EventLog(), logger: Logger(label: "tftp.test"))
     }
     #expect(error?.description.contains("of 192.0.2.1: no interface has this address") == true)
+  }
+}
+
+/// Many at once.
+private final class HeldClient: Sendable {
+  let socket: RawClient
+
+  init(address: IPv4Address) {
+    socket = RawClient(address: address)
   }
 }

@@ -67,6 +67,10 @@ package struct Exchange: Hashable, Sendable {
   /// Of a machine that boots; `nil` for anything else that asks for addresses.
   package var packets: ExchangePackets?
 
+  /// Reasons that are no lease's.
+  package static let proxied = "another server gives the address"
+  package static let atBootServerPort = "asked at port 4011"
+
   package init(
     received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,
     reason: String, boot: BootAnswer? = nil, quirks: [String] = []

@@ -150,22 +150,22 @@ package final class DHCPServer: Service {
           bootServer.close(promise: nil)
           self.commits.finish()
         }
-        try await Self.run(on: threads) { try reader.run() }
+        do {
+          try await threads.runIfActive { try reader.run() }
+        } catch is CancellationError {
+          // Stopped before the thread began: that is no failure.
+        }
       }
       if configuration.givesAddresses, configuration.probesConflicts {
-        group.addTask { try await Self.run(on: threads) { prober.run(until: { reader.isStopping }) } }
+        group.addTask {
+          // It throws only where the server was stopped before the thread began.
+          try? await threads.runIfActive { prober.run(until: { reader.isStopping }) }
+        }
       }
       whenReady()
       try await group.waitForAll()
     }
     try await threads.shutdownGracefully()
-  }
-
-  /// Runs `body` on a thread of its own; not at all where the server is stopped before that has begun.
-  private static func run(on threads: NIOThreadPool, _ body: @escaping @Sendable () throws -> Void) async throws {
-    do {
-      try await threads.runIfActive(body)
-    } catch is CancellationError {}
   }
 
   private func commit(_ batch: [Response], _ sender: ReplySender) async {

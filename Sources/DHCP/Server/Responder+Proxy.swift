@@ -21,14 +21,14 @@ extension Responder {
       let bytes = composer.bootReply(.offer, to: message, boot: options)
       // The client has no address yet, and other offers to compare with: to everyone, or to the relay agent.
       let destination: ReplyDestination = message.relay == .any ? .broadcast : .relay(message.relay)
-      var exchange = exchange(.discover, .offer, client, nil, "another server gives the address", answer, options)
+      var exchange = exchange(.discover, .offer, client, nil, Exchange.proxied, answer, options)
       keepPackets(in: &exchange, message, bytes, destination)
       return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .offer)
     case .request:
       let address = message.requestedAddress ?? message.clientAddress
       guard address != .any else { throw .incompleteRequest }
       let server = message.serverIdentifier.map { "the server \($0) gives the address" }
-      return silence(to: message, .request, client, address, server ?? "another server gives the address", nil)
+      return silence(to: message, .request, client, address, server ?? Exchange.proxied, nil)
     case .decline, .release, .inform, .offer, .acknowledge, .refuse, nil:
       throw .notBooting
     }
@@ -54,7 +54,7 @@ extension Responder {
     let address = message.clientAddress == .any ? message.requestedAddress : message.clientAddress
     let bytes = composer.bootReply(.acknowledge, to: message, boot: options)
     let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
-    var exchange = exchange(type, .acknowledge, client, address, "asked at port 4011", answer, options)
+    var exchange = exchange(type, .acknowledge, client, address, Exchange.atBootServerPort, answer, options)
     keepPackets(in: &exchange, message, bytes, destination, serverPort: DHCPPort.bootServer)
     return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .acknowledge)
   }

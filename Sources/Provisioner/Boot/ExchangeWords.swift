@@ -7,6 +7,9 @@ enum ExchangeWords {
   static func line(_ exchange: Exchange) -> String {
     var text = speaker(exchange.client)
     if let relay = exchange.client.relay { text += " by relay \(relay)" }
+    if exchange.client.isProxied, exchange.received == "REQUEST", exchange.sent == nil, let address = exchange.address {
+      return "\(text): takes \(address) (\(exchange.reason))"
+    }
     guard let sent = exchange.sent else {
       let address = exchange.address.map { " \($0)" } ?? ""
       return "\(text):\(address) \(answer(exchange))"
@@ -14,7 +17,7 @@ enum ExchangeWords {
     text += ": \(sent)"
     if let address = exchange.address { text += " \(address)" }
     // An ACK says what the OFFER said.
-    if exchange.received == "REQUEST", exchange.reason != "asked at port 4011" {
+    if exchange.received == "REQUEST", exchange.reason != Exchange.atBootServerPort {
       return isUsual(exchange.reason) ? text : "\(text) (\(exchange.reason))"
     }
     let answer = answer(exchange)
@@ -58,9 +61,10 @@ enum ExchangeWords {
     client.speaker != .other && client.speaker != .perseid
   }
 
-  /// What needs no saying: an address that was found without trouble.
+  /// What needs no saying: an address that was found without trouble, or is another's to give.
   private static func isUsual(_ reason: String) -> Bool {
-    switch LeaseReason(rawValue: reason) {
+    if reason == Exchange.proxied { return true }
+    return switch LeaseReason(rawValue: reason) {
     case .reserved, .offeredBefore, .heldBefore, .asked, .neverUsed, .longestUnused, .granted, .confirmed, .renewed:
       true
     default: reason.isEmpty

@@ -37,6 +37,8 @@ package struct FirmwareTrial: Hashable, Sendable {
   package private(set) var usual: Strategy?
   /// Offers since the firmware last loaded something.
   private var offers = 0
+  /// The firmware has asked for the file that was offered last.
+  private var isLoading = false
   /// What was offered is loaded, and has not spoken yet.
   private var isLoaded = false
   /// How many times in a row what was loaded did not speak.
@@ -94,6 +96,7 @@ package struct FirmwareTrial: Hashable, Sendable {
     if before?.loader != strategy.loader { silences = 0 }
     offers = strategy == before ? offers + 1 : 1
     isLoaded = false
+    isLoading = false
     current = strategy
     return before != nil && before != strategy
   }
@@ -101,21 +104,26 @@ package struct FirmwareTrial: Hashable, Sendable {
   /// The firmware asked for its boot file.
   package mutating func loading() {
     offers = 0
+    isLoading = true
   }
 
   /// It has all of it.
   package mutating func loaded() {
     offers = 0
+    isLoading = true
     isLoaded = true
   }
 
-  /// What was loaded speaks.
+  /// iPXE or another loader speaks. That proves what was offered where the firmware loaded it from here; a card may have
+  /// an iPXE of its own.
   /// - Returns: Whether another strategy is proven now than before.
   package mutating func spoke() -> Bool {
+    let isOurs = isLoading
     offers = 0
+    isLoading = false
     isLoaded = false
     silences = 0
-    guard let current, current != proven else { return false }
+    guard isOurs, let current, current != proven else { return false }
     proven = current
     return true
   }
