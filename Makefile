@@ -68,10 +68,11 @@ $(PACKAGED)/.built: packages-build
 	touch $@
 
 install: $(PACKAGED)/.built
-	install -D -m 755 $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
+	install -D -m 755 -s $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
 	install -D -m 755 $(INSTALLED)/perseid-node $(DESTDIR)$(PREFIX)/lib/perseid/perseid-node
-	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/doc/perseid/perseid.yaml
-	install -D -m 644 etc/perseid.service $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
+	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/perseid/perseid.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -e 's|/usr/|$(PREFIX)/|' etc/perseid.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/perseid/copyright
 
 STAGE := .build/deb/perseid_$(VERSION)_amd64

@@ -142,7 +142,8 @@ let package = Package(
     tests(
       "Stage1Tests",
       [
-        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes", "TestSupport",
+        "Stage1", "StateClient", "StateProtocol", "CapsuleFormat", "Capsule", "DHCPClient", "NetworkTypes",
+        "TestSupport",
       ]),
     tests(
       "InteropTests",

@@ -114,6 +114,19 @@ struct ProbeTests {
     #expect(desk.offered(2) != nil)
   }
 
+  @Test("before the first probes have ended, addresses are offered in their order, unprobed")
+  func order() {
+    let desk = desk(reserve: 8)
+    #expect(ask(desk, atMost: 4).count == 4)
+    for number in 0..<6 as Range<UInt64> {
+      let decision = desk.handle(.discover(requested: nil), number + 1)
+      #expect(decision.outcome == .offer(address("10.0.0.10\(number)")) && decision.isUnprobed)
+    }
+    // What was given out while it was asked for is nobody else's when nobody answers for it.
+    for number in 0..<4 { desk.machine.silent(address("10.0.0.10\(number)"), network: 0, now: desk.now) }
+    #expect(desk.offered(7) == address("10.0.0.106"))
+  }
+
   @Test("an offer is withdrawn when a stranger answers for its address, and its client is refused")
   func withdrawn() throws {
     let desk = desk("10.0.0.100-10.0.0.100")

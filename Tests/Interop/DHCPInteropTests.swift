@@ -89,9 +89,9 @@ struct DHCPInteropTests {
           lab.clients.command(
             "busybox", "udhcpc", "-f", "-R", "-t", "5", "-T", "1", "-i", "eth0", "-s", script))
         #expect(await lab.exchanges.contains("REQUEST>ACK"))
-        _ = try await client.log.line(containing: "event=bound", within: .seconds(10))
+        _ = try await client.log.line(containing: "event=bound", within: .seconds(60))
         client.signal(SIGUSR1)
-        _ = try await client.log.line(containing: "event=renew", within: .seconds(10))
+        _ = try await client.log.line(containing: "event=renew", within: .seconds(60))
         // It may take more than one: udhcpc opens its socket only after it has sent the first, and
         // misses an answer that comes at once.
         #expect(await lab.exchanges.holds { lab.exchanges.all.count { $0.received == "REQUEST" } > 1 })
@@ -101,7 +101,7 @@ struct DHCPInteropTests {
         let address = try #require(lab.store.bound.first?.address)
         client.signal(SIGTERM)
         #expect(await lab.exchanges.contains("RELEASE>"))
-        try await client.exit(within: .seconds(10))
+        try await client.exit(within: .seconds(60))
         #expect(lab.store.lease(at: address)?.state == .released)
       }
     }
@@ -171,7 +171,7 @@ struct DHCPInteropTests {
         try DHCPClient.renew(rebinding, on: "eth0", hardwareAddress: card, vendorClass: "perseid-node", within: 10)
       }
       #expect(rebound.address == lease.address)
-      #expect(await lab.exchanges.holds { lab.exchanges.all.filter { $0.reason.contains("renewed") }.count == 2 })
+      #expect(await lab.exchanges.holds { lab.exchanges.all.filter { $0.reason.contains("renewed") }.count >= 2 })
 
       try await lab.clients.runBlocking { try DHCPClient.release(lease, on: "eth0", hardwareAddress: card) }
       #expect(await lab.exchanges.contains("RELEASE>"))

@@ -142,13 +142,13 @@ final class ExchangeLog: ExchangeObserver {
 
   /// Waits until an exchange reads like `step`.
   /// - Returns: Whether one did within ten seconds.
-  func contains(_ step: String, within limit: Duration = .seconds(10)) async -> Bool {
+  func contains(_ step: String, within limit: Duration = .seconds(60)) async -> Bool {
     await holds(within: limit) { self.steps.contains(step) }
   }
 
   /// Waits until something is true of what was observed.
   /// - Returns: Whether it was in time.
-  func holds(within limit: Duration = .seconds(10), _ condition: @escaping @Sendable () -> Bool) async -> Bool {
+  func holds(within limit: Duration = .seconds(60), _ condition: @escaping @Sendable () -> Bool) async -> Bool {
     await withTaskGroup(of: Bool.self) { group in
       group.addTask {
         if condition() { return true }

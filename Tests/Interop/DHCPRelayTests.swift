@@ -105,7 +105,7 @@ struct DHCPRelayTests {
       while true {
         let position = watch.log.position
         guard !isWhole(), ContinuousClock.now < deadline else { break }
-        _ = try? await watch.log.line("another line", from: position, within: .seconds(5)) { _ in true }
+        _ = try? await watch.log.line("another line", from: position, within: .seconds(60)) { _ in true }
       }
       await watch.stop()
       let options = watch.log.lines.filter { $0.contains("), length ") && !$0.contains("proto UDP") }

@@ -62,7 +62,7 @@ struct RogueServerTests {
       #expect(others(clean.findings).map(\.ok) == [true])
 
       try await appliance.start()
-      _ = try await appliance.log?.line(containing: "no other DHCP server answers", within: .seconds(10))
+      _ = try await appliance.log?.line(containing: "no other DHCP server answers", within: .seconds(60))
       let watch = try RunningProcess(appliance.command("watch"))
       try await watch.log.line(containing: "seconds", within: .seconds(20))
       try await site.withHost("rogue", mac: card) { host in

@@ -50,9 +50,9 @@ import Testing
 @Suite("A running process of the lab") struct RunningProcessTests {
   @Test func `is waited for by what it says`() async throws {
     let process = try RunningProcess(Command("sh", "-c", "echo ready; printf 'login: '; read x; echo never"))
-    try await process.log.line(containing: "ready", within: .seconds(10))
-    try await process.log.line(containing: "login:", within: .seconds(10))
-    try await process.exit(within: .seconds(10))
+    try await process.log.line(containing: "ready", within: .seconds(60))
+    try await process.log.line(containing: "login:", within: .seconds(60))
+    try await process.exit(within: .seconds(60))
   }
 
   @Test func `that ends without saying it ends the wait at once`() async throws {
@@ -61,12 +61,12 @@ import Testing
       try await process.log.line(containing: "ready", within: .seconds(60))
     }
     #expect(error?.description.contains("broken") == true)
-    #expect(try await process.exit(within: .seconds(10)) == .exited(1))
+    #expect(try await process.exit(within: .seconds(60)) == .exited(1))
   }
 
   @Test func `loses its terminal control sequences in the log`() async throws {
     let process = try RunningProcess(Command("printf", "\\033[0;32m  OK  \\033[0m Reached\\r\\n"))
-    try await process.exit(within: .seconds(10))
+    try await process.exit(within: .seconds(60))
     #expect(process.log.lines == ["  OK   Reached"])
   }
 
@@ -74,7 +74,7 @@ import Testing
     let polite = try RunningProcess(Command("sleep", "1000"))
     #expect(await polite.stop() == .killed(signal: 15))
     let deaf = try RunningProcess(Command("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"))
-    try await deaf.log.line(containing: "deaf", within: .seconds(10))
+    try await deaf.log.line(containing: "deaf", within: .seconds(60))
     #expect(await deaf.stop(patience: .milliseconds(100)) == .killed(signal: 9))
   }
 }

@@ -171,7 +171,13 @@ struct RegistryTests {
 
   @Test("What a packet asks costs the same with 10,000 nodes as with 100")
   func cost() throws {
-    func instructions(_ count: Int) throws -> Duration {
+    // The time of the processor in this thread: what else runs at the same time does not count.
+    func now() -> Int {
+      var time = timespec()
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+      return time.tv_sec * 1_000_000_000 + time.tv_nsec
+    }
+    func nanoseconds(_ count: Int) throws -> Int {
       var view = RegistryView()
       for number in 0..<count {
         var node = Node(name: "n\(number)", macs: [mac(number)], created: Timestamp(milliseconds: 0))
@@ -179,21 +185,19 @@ struct RegistryTests {
         view.apply(Batch(revision: Revision(number + 1), changes: try Registry.changes(from: nil, to: node)))
       }
       let defaults = NodeDefaults()
-      var best = Duration.seconds(1000)
+      var best = Int.max
       for _ in 0..<7 {
-        let clock = ContinuousClock()
-        let time = clock.measure {
-          for number in 0..<2000 {
-            let node = view.node(with: mac(number % count))
-            precondition(node.map { view.effective($0, defaults) }?.vnfs == "debian-12")
-            precondition(view.node(reserving: IPv4Address(rawValue: 0x0A00_0000 + UInt32(number % count))) != nil)
-          }
+        let start = now()
+        for number in 0..<2000 {
+          let node = view.node(with: mac(number % count))
+          precondition(node.map { view.effective($0, defaults) }?.vnfs == "debian-12")
+          precondition(view.node(reserving: IPv4Address(rawValue: 0x0A00_0000 + UInt32(number % count))) != nil)
         }
-        best = min(best, time)
+        best = min(best, now() - start)
       }
       return best
     }
     // A hundred times the nodes: a look-up that searched would take a hundred times as long. Caches miss more.
-    #expect(try instructions(10_000) < instructions(100) * 4)
+    #expect(try nanoseconds(10_000) < nanoseconds(100) * 4)
   }
 }

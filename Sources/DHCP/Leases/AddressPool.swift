@@ -149,20 +149,13 @@ struct AddressPool {
     while let entry = reserve.take(where: { allowsNew || records[$0] != nil }) {
       if isFree(entry.address, for: holder, at: now, book), !isKept(entry.address, from: holder, book) {
         found = entry.address
-        isProbed = now - entry.time < ProbeReserve.staleSeconds
+        isProbed = entry.time.map { now - $0 < ProbeReserve.staleSeconds } ?? false
         break
       }
       queue(entry.address, at: retryTime(of: entry.address, at: now))
     }
     if found == nil { found = takeFree(for: holder, allowsNew: allowsNew, at: now, book) }
-    if let found {
-      queue(found, at: now + offerSeconds)
-    } else {
-      // What is being probed is not known to be taken.
-      found = reserve.probing.first {
-        (allowsNew || records[$0] != nil) && isFree($0, for: holder, at: now, book) && !isKept($0, from: holder, book)
-      }
-    }
+    if let found { queue(found, at: now + offerSeconds) }
     if found == nil { found = takeKept(for: holder, isKnown: isKnown, at: now, offerSeconds: offerSeconds, book) }
     return found.map { ($0, records[$0] == nil ? .neverUsed : .longestUnused, isProbed) }
   }
@@ -264,11 +257,9 @@ struct AddressPool {
   func isInReserve(_ address: IPv4Address) -> Bool { reserve.contains(address) }
 
   /// Takes an address out of the reserve; it is looked at again at `time`.
-  /// - Returns: Whether it was there.
-  mutating func withdraw(_ address: IPv4Address, until time: Int64) -> Bool {
-    guard reserve.remove(address) else { return false }
-    queue(address, at: time)
-    return true
+  mutating func withdraw(_ address: IPv4Address, until time: Int64) {
+    // One that was given out meanwhile is in its queue already; what is on record is looked at when that says.
+    if reserve.remove(address) || records[address] != nil { queue(address, at: time) }
   }
 
   /// To whom the address is offered.

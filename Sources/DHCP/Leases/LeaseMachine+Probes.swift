@@ -33,7 +33,7 @@ extension LeaseMachine {
 
   /// An address could not be probed.
   package mutating func unprobed(_ address: IPv4Address, network: Int, now: Int64) {
-    _ = pools[network].withdraw(address, until: now)
+    pools[network].withdraw(address, until: now)
   }
 
   /// Somebody uses an address, as an answer to a probe or a word of its own shows.
@@ -47,7 +47,7 @@ extension LeaseMachine {
     if let lease = pools[network].lease(at: address), lease.state != .declined {
       if lease.state == .bound, lease.expires > now { return .none }
       if lease.holder == holder {
-        _ = pools[network].withdraw(address, until: now + declineSeconds)
+        pools[network].withdraw(address, until: now + declineSeconds)
         return .formerHolder
       }
     }
@@ -59,7 +59,7 @@ extension LeaseMachine {
     let lease = Lease(
       address: address, holder: holder ?? .nobody, state: .declined, expires: now + declineSeconds)
     pools[network].record(lease)
-    _ = pools[network].withdraw(address, until: lease.expires)
+    pools[network].withdraw(address, until: lease.expires)
     return .stranger(lease)
   }
 }

@@ -150,10 +150,17 @@ package final class DHCPServer: Service {
           bootServer.close(promise: nil)
           self.commits.finish()
         }
-        try await threads.runIfActive { try reader.run() }
+        do {
+          try await threads.runIfActive { try reader.run() }
+        } catch is CancellationError {
+          // Stopped before the thread began: that is no failure.
+        }
       }
       if configuration.givesAddresses, configuration.probesConflicts {
-        group.addTask { try await threads.runIfActive { prober.run(until: { reader.isStopping }) } }
+        group.addTask {
+          // It throws only where the server was stopped before the thread began.
+          try? await threads.runIfActive { prober.run(until: { reader.isStopping }) }
+        }
       }
       whenReady()
       try await group.waitForAll()

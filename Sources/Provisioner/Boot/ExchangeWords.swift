@@ -7,6 +7,9 @@ enum ExchangeWords {
   static func line(_ exchange: Exchange) -> String {
     var text = speaker(exchange.client)
     if let relay = exchange.client.relay { text += " by relay \(relay)" }
+    if exchange.client.isProxied, exchange.received == "REQUEST", exchange.sent == nil, let address = exchange.address {
+      return "\(text): takes \(address) (\(exchange.reason))"
+    }
     guard let sent = exchange.sent else {
       let address = exchange.address.map { " \($0)" } ?? ""
       return "\(text):\(address) \(answer(exchange))"

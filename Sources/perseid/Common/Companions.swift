@@ -9,7 +9,11 @@ enum Companions {
     var places: [String] = []
     if let path = environment("PERSEID_NODE") { places.append(path) }
     if let own = ownPath(), let slash = own.lastIndex(of: "/") { places.append(own[..<slash] + "/perseid-node") }
-    places.append("/usr/lib/perseid/perseid-node")
+    // Installed below another prefix than /usr.
+    if let path = ownPath()?.split(separator: "/").dropLast(2) {
+      places.append("/" + (path + ["lib", "perseid", "perseid-node"]).joined(separator: "/"))
+    }
+    if !places.contains("/usr/lib/perseid/perseid-node") { places.append("/usr/lib/perseid/perseid-node") }
     guard let found = places.first(where: { access($0, R_OK) == 0 }) else {
       throw ApplianceError(
         .failed,

@@ -4,8 +4,8 @@ import Provisioner
 /// A boot's timeline for people: seconds since its first event, who said what, and how long it took.
 ///
 ///     seconds  source  event         took  detail
-///       0.000  dhcp    discover            from PXE firmware: answered OFFER 10.0.1.1
-///       2.310  tftp    finished   0.041 s  undionly.kpxe, 71.3 KiB
+///       0.000  dhcp    discover            UEFI x64 firmware: OFFER 10.0.1.1, snponly.efi by TFTP; rule uefi
+///       2.310  tftp    finished   0.041 s  snponly.efi, 71.3 KiB
 struct TimelineView {
   private let start: Timestamp
   private let eventWidth: Int
