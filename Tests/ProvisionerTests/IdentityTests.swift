@@ -164,7 +164,7 @@ struct IdentityTests {
     // Nobody's yet: an address, no boot, and what to do.
     let unknown = try respond(.discover)
     #expect(unknown.exchange?.bootFile == nil)
-    #expect(unknown.exchange?.reason.contains("node set clientid ff:00:00") == true)
+    #expect(unknown.exchange?.boot?.reason.contains("node set clientid ff:00:00") == true)
 
     let words = MachineIdentity.hexadecimal(Self.infiniBand, separator: ":")
     _ = try await appliance.addNode(AddNode(mac: mac(5).description, name: "ib", clientid: words))
