@@ -60,17 +60,17 @@ struct DHCPProbeTests {
 
   @Test("behind a relay agent addresses are probed by ICMP echo; without a route they are offered unprobed and counted")
   func relayed() async throws {
-    let (relay, stranger) = (IPv4Address(10, 77, 0, 2), IPv4Address(10, 78, 0, 11))
+    let (relay, stranger) = (IPv4Address(10, 77, 0, 2), IPv4Address(10, 178, 0, 11))
     func network(_ subnet: String, _ pool: String) throws -> DHCPServerConfiguration.Network {
       .init(subnet: try #require(IPv4Subnet(subnet)), pools: [try #require(IPv4Range(pool))])
     }
     func prepare(_ clients: NetworkNamespace, _ interface: String) async throws {
       try await clients.ip("address", "add", "\(relay)/24", "dev", "eth0")
       try await clients.ip("address", "add", "\(stranger)/32", "dev", "lo")
-      try await Command("ip", "route", "add", "10.78.0.0/24", "via", "\(relay)", "dev", interface).run().check()
+      try await Command("ip", "route", "add", "10.178.0.0/24", "via", "\(relay)", "dev", interface).run().check()
     }
     let networks = [
-      try network("10.78.0.0/24", "10.78.0.10-10.78.0.12"), try network("10.79.0.0/24", "10.79.0.10-10.79.0.12"),
+      try network("10.178.0.0/24", "10.178.0.10-10.178.0.12"), try network("10.179.0.0/24", "10.179.0.10-10.179.0.12"),
     ]
     try await DHCPLab.with(relayed: networks, prepare: prepare) { lab in
       #expect(await ready(lab, 102))
@@ -92,14 +92,14 @@ struct DHCPProbeTests {
           #expect(sender.send(frame))
         }
       }
-      for number in 1...3 as ClosedRange<UInt64> { try await offer(IPv4Address(10, 78, 0, 1), number) }
+      for number in 1...3 as ClosedRange<UInt64> { try await offer(IPv4Address(10, 178, 0, 1), number) }
       #expect(await lab.exchanges.holds(within: Self.bound) { lab.exchanges.all.count == 3 })
       #expect(
-        lab.exchanges.all.compactMap(\.address) == [IPv4Address(10, 78, 0, 10), IPv4Address(10, 78, 0, 12)])
+        lab.exchanges.all.compactMap(\.address) == [IPv4Address(10, 178, 0, 10), IPv4Address(10, 178, 0, 12)])
       #expect(lab.server.statistics.unprobedOffers == 0)
-      try await offer(IPv4Address(10, 79, 0, 1), 4)
+      try await offer(IPv4Address(10, 179, 0, 1), 4)
       #expect(await lab.exchanges.holds(within: Self.bound) { lab.exchanges.all.count == 4 })
-      #expect(lab.exchanges.all.last?.address == IPv4Address(10, 79, 0, 10))
+      #expect(lab.exchanges.all.last?.address == IPv4Address(10, 179, 0, 10))
       #expect(await lab.exchanges.holds { lab.server.statistics.unprobedOffers == 1 })
     }
   }

@@ -20,7 +20,7 @@ struct RouterSearchInteropTests {
       let clock = ContinuousClock()
       let end = clock.now + .seconds(60)
       while true {
-        let result = try await machines.command("rdisc6", "-1", "-n", "-r", "6", "-w", "250", "eth0")
+        let result = try await machines.command("rdisc6", "-1", "-n", "-r", "40", "-w", "250", "eth0")
           .run(timeout: .seconds(20))
         // A cable that was plugged just now takes the kernel a moment to notice.
         guard result.errors.contains("unreachable"), clock.now < end else { return result }
