@@ -82,10 +82,11 @@ final class MemoryLeaseStore: LeaseStore {
 
   func leases() async throws -> [Lease] { records.withLock { Array($0.values) } }
 
-  func commit(_ leases: [Lease]) async throws {
+  func commit(_ leases: [Lease], done: @escaping @Sendable ((any Error)?) -> Void) {
     records.withLock { records in
       for lease in leases { records[lease.address] = lease }
     }
+    done(nil)
   }
 
   func lease(at address: IPv4Address) -> Lease? { records.withLock { $0[address] } }

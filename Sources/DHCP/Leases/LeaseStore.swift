@@ -44,6 +44,18 @@ package struct Lease: Hashable, Sendable, Codable {
 package protocol LeaseStore: Sendable {
   /// Every lease on record, in no order.
   func leases() async throws -> [Lease]
-  /// Puts each lease in the place of the one with its address. On return all are on the disk.
-  func commit(_ leases: [Lease]) async throws
+  /// Puts each lease in the place of the one with its address, and returns at once.
+  /// - Parameter done: Called when all are on the disk, or with the reason why none is; must return at once.
+  func commit(_ leases: [Lease], done: @escaping @Sendable ((any Error)?) -> Void)
+}
+
+extension LeaseStore {
+  /// The same, waiting for it.
+  package func commit(_ leases: [Lease]) async throws {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      commit(leases) { error in
+        if let error { continuation.resume(throwing: error) } else { continuation.resume() }
+      }
+    }
+  }
 }

@@ -125,6 +125,7 @@ final class ConflictProber: Sendable {
       }
       return (finding, machine.declineSeconds)
     }
+    commits.flush()
     switch finding {
     case .none: break
     case .formerHolder:

@@ -141,7 +141,7 @@ package final class DHCPServer: Service {
         "mode": "\(configuration.mode.rawValue)",
       ])
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await self.commits.run { await self.commit($0, sender) } }
+      group.addTask { await self.commits.run { self.commit($0, sender, done: $1) } }
       group.addTask { try await bootServer.closeFuture.get() }
       group.addTask {
         // The reading thread outlives cancellation by at most one poll, since it stops by the flag.
@@ -168,19 +168,17 @@ package final class DHCPServer: Service {
     try await threads.shutdownGracefully()
   }
 
-  private func commit(_ batch: [Response], _ sender: ReplySender) async {
-    do {
-      try await store.commit(batch.flatMap(\.changes))
-    } catch {
+  private func commit(_ batch: [Response], _ sender: ReplySender, done: @escaping @Sendable () -> Void) {
+    store.commit(batch.flatMap(\.changes)) { [counters, complaints, logger] error in
+      defer { done() }
+      guard let error else { return sender.send(batch) }
       counters.uncommitted.wrappingAdd(batch.count, ordering: .relaxed)
       if complaints.isDue(.commit) {
         logger.error(
           "leases could not be written, so no client gets an ACK; look at the disk of the state directory",
           metadata: ["leases": "\(batch.count)", "error": "\(error)"])
       }
-      return
     }
-    sender.send(batch)
   }
 
   /// What the capture owns: sent to everyone on the segment, not passed on by a relay agent (`giaddr`,

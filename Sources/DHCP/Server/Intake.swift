@@ -84,6 +84,11 @@ final class Intake: Sendable {
     replies.append(immediate)
   }
 
+  /// Has written what was decided so far: once for many packets.
+  func flush() {
+    commits.flush()
+  }
+
   /// What another server says: addresses of two servers that do not know of each other collide.
   private func heard(reply bytes: Span<UInt8>, in headers: UDPFrame) {
     guard let message = try? DHCPMessage(parsing: bytes),

@@ -98,6 +98,8 @@ final class PacketReader: Sendable {
         if descriptors[1].revents != 0 {
           _ = sources.datagrams.receive(from: sources.socket) { intake.received(datagram: $0, sentTo: $1, &replies) }
         }
+        // The disk works while the replies that need none are sent.
+        intake.flush()
         if !replies.isEmpty {
           sender.send(replies)
           replies.removeAll(keepingCapacity: true)

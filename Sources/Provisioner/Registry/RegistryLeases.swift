@@ -15,8 +15,13 @@ package struct RegistryLeases: LeaseStore {
     }
   }
 
-  package func commit(_ leases: [Lease]) async throws {
-    guard !leases.isEmpty else { return }
-    try await store.commit(leases.map(LeaseCoding.change), expecting: nil)
+  package func commit(_ leases: [Lease], done: @escaping @Sendable ((any Error)?) -> Void) {
+    guard !leases.isEmpty else { return done(nil) }
+    store.commit(leases.map(LeaseCoding.change), expecting: nil) { result in
+      switch result {
+      case .success: done(nil)
+      case .failure(let error): done(error)
+      }
+    }
   }
 }

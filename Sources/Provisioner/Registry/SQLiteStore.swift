@@ -35,7 +35,7 @@ package final class SQLiteStore: Store, EventStore {
   }
 
   private enum Job: Sendable {
-    case commit([Change], expecting: Revision?, CheckedContinuation<Revision, any Error>)
+    case commit([Change], expecting: Revision?, @Sendable (Result<Revision, any Error>) -> Void)
     case append([TimelineEvent], CheckedContinuation<Void, any Error>)
     case trim(node: String, keepingBoots: Int, CheckedContinuation<Void, any Error>)
     case rename(node: String, to: String, CheckedContinuation<Void, any Error>)
@@ -120,9 +120,10 @@ package final class SQLiteStore: Store, EventStore {
     try await withCheckedThrowingContinuation { enqueue(.watch(revision, deliver, $0)) }
   }
 
-  @discardableResult
-  package func commit(_ changes: [Change], expecting: Revision?) async throws -> Revision {
-    try await withCheckedThrowingContinuation { enqueue(.commit(changes, expecting: expecting, $0)) }
+  package func commit(
+    _ changes: [Change], expecting: Revision?, done: @escaping @Sendable (Result<Revision, any Error>) -> Void
+  ) {
+    enqueue(.commit(changes, expecting: expecting, done))
   }
 
   package func close() async throws {
@@ -320,7 +321,7 @@ package final class SQLiteStore: Store, EventStore {
 
   private func finish(_ job: Job, _ outcome: Result<Revision, any Error>) {
     switch job {
-    case .commit(_, _, let continuation): continuation.resume(with: outcome)
+    case .commit(_, _, let done): done(outcome)
     case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation):
       continuation.resume(with: outcome.map { _ in })
     case .close(let continuation): continuation.resume()
@@ -340,7 +341,7 @@ package final class SQLiteStore: Store, EventStore {
 
   private static func fail(_ job: Job, _ error: StoreError) {
     switch job {
-    case .commit(_, _, let continuation): continuation.resume(throwing: error)
+    case .commit(_, _, let done): done(.failure(error))
     case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation),
       .watch(_, _, let continuation), .close(let continuation):
       continuation.resume(throwing: error)

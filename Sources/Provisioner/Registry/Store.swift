@@ -61,14 +61,27 @@ package protocol Store: Sendable {
   ///   snapshot and watch from there.
   func watch(from revision: Revision, deliver: @escaping @Sendable (Batch) -> Void) async throws
 
-  /// Writes all of the changes or none. On return they are on the disk, and every watcher has them.
-  /// - Parameter expecting: Where given, none of the keys may have been written or deleted after this revision.
-  /// - Throws: `StoreError.conflict` where one has been.
-  @discardableResult
-  func commit(_ changes: [Change], expecting: Revision?) async throws -> Revision
+  /// Writes all of the changes or none, and returns at once.
+  /// - Parameters:
+  ///   - expecting: Where given, none of the keys may have been written or deleted after this revision:
+  ///     `StoreError.conflict` where one has been.
+  ///   - done: Called when they are on the disk and every watcher has them, on the store's own path; must
+  ///     return at once.
+  func commit(
+    _ changes: [Change], expecting: Revision?, done: @escaping @Sendable (Result<Revision, any Error>) -> Void)
 
   /// Waits for the commits begun, then lets go of the files. Later calls throw `StoreError.closed`.
   func close() async throws
+}
+
+extension Store {
+  /// The same, waiting for it.
+  @discardableResult
+  package func commit(_ changes: [Change], expecting: Revision?) async throws -> Revision {
+    try await withCheckedThrowingContinuation { continuation in
+      commit(changes, expecting: expecting) { continuation.resume(with: $0) }
+    }
+  }
 }
 
 /// What a store could not do.
