@@ -18,9 +18,9 @@ struct UNDIBootTests {
               entry.source == source && entry.event == event && words.allSatisfy { entry.detail.contains($0) }
             }, "no \(source) \(event) with \(words) in \(timeline.map { "\($0.source) \($0.event): \($0.detail)" })")
         }
-        let asked = try first("dhcp", "discover", "boot file undionly.kpxe", "BIOS firmware")
+        let asked = try first("dhcp", "discover", "BIOS firmware: OFFER", "undionly.kpxe by TFTP")
         let loaded = try first("tftp", "finished", "undionly.kpxe")
-        let askedAgain = try first("dhcp", "discover", "from iPXE", "/ipxe?mac=")
+        let askedAgain = try first("dhcp", "discover", "iPXE: OFFER", "its script by HTTP")
         let script = try first("http", "script")
         #expect([asked, loaded, askedAgain, script] == [asked, loaded, askedAgain, script].sorted())
         #expect(Set(timeline.map(\.boot)).count == 1)
