@@ -12,11 +12,11 @@ actor Turns {
     free = count
   }
 
-  func take(_ count: Int) async {
+  func take(_ count: Int, first: Bool) async {
     if waiting.isEmpty, free >= count {
       free -= count
     } else {
-      await withCheckedContinuation { waiting.append((count, $0)) }
+      await withCheckedContinuation { waiting.insert((count, $0), at: first ? 0 : waiting.endIndex) }
     }
   }
 
@@ -30,10 +30,11 @@ actor Turns {
 }
 
 /// Runs `body` when so many machines may boot, first come first served.
+/// - Parameter first: Before all who wait already.
 func withTurns<Result>(
-  _ count: Int, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
+  _ count: Int, first: Bool = false, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
 ) async rethrows -> Result {
-  await Turns.machines.take(count)
+  await Turns.machines.take(count, first: first)
   do {
     let result = try await body()
     await Turns.machines.give(count)
