@@ -105,6 +105,34 @@ final class SeenBatches: Sendable {
 
 @Suite("The SQLite store")
 struct SQLiteStoreTests {
+  @Test("Takes its write-ahead log over into the file while commits go on, and begins the log anew")
+  func checkpoints() async throws {
+    let directory = try TestDirectory()
+    let path = directory.path + "/store.sqlite"
+    let store = try SQLiteStore(path: path)
+    /// The checkpoint sequence number: bytes 12 to 15 of the log (SQLite file format, section 4.1). It counts how often
+    /// the log was begun anew.
+    func sequence() throws -> [UInt8] {
+      let log = try FileHandle(forReadingFrom: URL(fileURLWithPath: path + "-wal"))
+      defer { try? log.close() }
+      return [UInt8](try log.read(upToCount: 16) ?? Data()).suffix(4)
+    }
+    try await store.commit([Change(key: "first", value: [1])], expecting: nil)
+    let begin = try sequence()
+    var commits = 0
+    while try sequence() == begin, commits < 2000 {
+      commits += 1
+      let changes = (0..<100).map { Change(key: "k\(commits)-\($0)", value: [1, 2, 3]) }
+      try await store.commit(changes, expecting: nil)
+    }
+    #expect(try sequence() != begin, "after \(commits) commits")
+    #expect(try await store.snapshot().records.count == commits * 100 + 1)
+    try await store.close()
+    let again = try SQLiteStore(path: path)
+    #expect(try await again.snapshot().records.count == commits * 100 + 1)
+    try await again.close()
+  }
+
   @Test("Is synchronised in full, which the library's own set-up is not")
   func synchronous() async throws {
     let directory = try TestDirectory()

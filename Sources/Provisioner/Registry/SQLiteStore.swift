@@ -11,6 +11,7 @@ import Synchronization
 package final class SQLiteStore: Store, EventStore {
   private let path: String
   private let database: DatabasePool
+  private let checkpoints: Checkpoints
   private let queue = Mutex(Queue())
 
   private struct Queue {
@@ -61,8 +62,10 @@ package final class SQLiteStore: Store, EventStore {
         // GRDB sets NORMAL with the write-ahead log, which a power cut can undo: what is
         // acknowledged here must stay.
         try db.execute(sql: "PRAGMA synchronous = FULL")
+        try db.execute(sql: "PRAGMA wal_autocheckpoint = 0")
         return try Int64.fetchOne(db, sql: "SELECT revision FROM head") ?? 0
       }
+      checkpoints = try Checkpoints(path: path)
       writer.withLock {
         $0.revision = revision
         $0.historyBegin = revision
@@ -128,6 +131,7 @@ package final class SQLiteStore: Store, EventStore {
 
   package func close() async throws {
     try await withCheckedThrowingContinuation { enqueue(.close($0)) }
+    try checkpoints.close()
     try database.close()
   }
 
@@ -238,6 +242,18 @@ package final class SQLiteStore: Store, EventStore {
     }
     publish(batches, revision)
     for (job, outcome) in zip(jobs, outcomes) { finish(job, outcome) }
+    // Behind the answers, so that nobody waits for it.
+    checkpoints.wrote(jobs.reduce(0) { $0 + Self.weight($1) }, on: db)
+  }
+
+  /// How many rows a job writes, about.
+  private static func weight(_ job: Job) -> Int {
+    switch job {
+    case .commit(let changes, _, _): changes.count
+    case .append(let events, _): events.count
+    case .trim, .rename: 1
+    case .watch, .close: 0
+    }
   }
 
   private static func writes(_ job: Job) -> Bool {
