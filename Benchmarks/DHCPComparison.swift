@@ -72,8 +72,8 @@ struct DHCPComparison {
             half = half ?? figure.broadcast / 2
             progress(
               "DHCP: \(kind.rawValue): \(Int(figure.relayed)) exchanges/s relayed, \(Int(figure.broadcast)) broadcast, "
-                + "ACK after \(Self.text(figure.halfLoad)) ms at half of our load, \(Self.avalanche) clients at once "
-                + "in \(Self.text(figure.avalanche)) s, \(Int(figure.resident / 1e6)) MB with \(Self.leases) leases")
+                + "ACK after \(rounded(figure.halfLoad)) ms at half of our load, \(Self.avalanche) clients at once "
+                + "in \(rounded(figure.avalanche)) s, \(Int(figure.resident / 1e6)) MB with \(Self.leases) leases")
             figures[kind, default: []].append(figure)
           }
         }
@@ -190,8 +190,6 @@ struct DHCPComparison {
       Double(line.dropFirst(label.count).trimmingCharacters(in: .whitespaces))
     }
   }
-
-  private static func text(_ value: Double) -> String { String(format: "%.2f", value) }
 
   // MARK: Rows
 

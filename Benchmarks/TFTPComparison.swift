@@ -59,8 +59,8 @@ struct TFTPComparison {
               let figure = try await measure(kind, load, root, peers, server, client)
               let rate = Double(figure.result.finished * load.bytesEach) / figure.result.seconds / 1e6
               progress(
-                "\(load.name): \(kind.rawValue) \(Int(rate)) MB/s, \(figure.processor) s of processor, "
-                  + "\(figure.result.finished) finished, first byte after \(figure.result.firstByteSeconds) s, "
+                "\(load.name): \(kind.rawValue) \(Int(rate)) MB/s, \(rounded(figure.processor)) s of processor, "
+                  + "\(figure.result.finished) finished, first byte after \(rounded(figure.result.firstByteSeconds)) s, "
                   + "\(figure.result.resent) packets sent again, \(Int(figure.memory / 1e6)) MB")
               figures[kind, default: []].append(figure)
             }
@@ -140,7 +140,10 @@ struct TFTPComparison {
     let flood: TFTPFlood.Result = try await withServer(.ours, root, peers, server) { _ in
       try await run(client, "tftp-flood", "\(Self.address)", root + "/1000", "5000")
     }
-    progress("TFTP: never answered: \(flood)")
+    progress(
+      "TFTP: never answered: \(rounded(flood.outWithOptions)) IP bytes out per byte in with a ROM's options, "
+        + "\(rounded(flood.outWithoutOptions)) without; another client had its file after "
+        + "\(rounded(flood.clientSeconds)) s")
     return [
       Row(
         name: "TFTP: a client, with 5,000 half-open requests", unit: "s", ours: [flood.clientSeconds], theirs: [0.5],

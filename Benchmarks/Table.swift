@@ -51,8 +51,8 @@ func table(_ rows: [Row]) -> String {
   let head = ["", "Perseid", "peer", "ratio", "goal", "peer is"]
   let cells = rows.map { row in
     [
-      "\(row.name), \(row.unit)", String(format: "%.2f", row.ourFigure), String(format: "%.2f", row.theirFigure),
-      String(format: "%.2f", row.ratio),
+      "\(row.name), \(row.unit)", rounded(row.ourFigure), rounded(row.theirFigure),
+      rounded(row.ratio),
       row.goal.map { String(format: row.isMoreBetter ? ">= %.2f" : "<= %.2f", $0) } ?? "", row.peer,
     ]
   }
@@ -67,3 +67,6 @@ func table(_ rows: [Row]) -> String {
   let rule = widths.map { String(repeating: "-", count: $0) }
   return ([line(head), line(rule)] + cells.map(line)).joined(separator: "\n")
 }
+
+/// A figure as the table and the lines before it show it.
+func rounded(_ value: Double) -> String { String(format: "%.2f", value) }
