@@ -71,7 +71,7 @@ struct AdminServerTests {
         at: .now, source: .http, event: "script", detail: "made\nfor it", node: "n0001", mac: mac(1))
       var received = ""
       await #expect(throws: Enough.self) {
-        try await client.stream(AdminRequest(.get, ["watch"], query: [("node", "n0001")])) { piece in
+        try await client.stream(AdminRequest(.get, ["events"], query: [("node", "n0001")])) { piece in
           let isFirst = received.isEmpty
           received += String(decoding: piece, as: UTF8.self)
           if isFirst {
@@ -156,7 +156,7 @@ extension ControlSocketClient {
 }
 
 /// Runs the admin API of an appliance on its control socket while `body` runs, then stops it gracefully.
-private func withAdmin(
+func withAdmin(
   _ directory: TestDirectory? = nil, body: (ControlSocketClient, Appliance) async throws -> Void
 ) async throws {
   let appliance = try await makeAppliance(directory ?? TestDirectory())

@@ -41,8 +41,9 @@ package struct AdminServer: Service {
     var quiet = logger
     quiet.logLevel = .critical
     let isSocket = place.hasPrefix("the control socket")
+    let responder = AdminResponder(appliance) { _, _ in AdminCaller(name: "someone on this machine", role: .admin) }
     let application = Application(
-      router: AdminRoutes.router(appliance), configuration: ApplicationConfiguration(address: address),
+      responder: responder, configuration: ApplicationConfiguration(address: address),
       onServerRunning: { [path, whenReady] _ in
         if isSocket { chmod(path, 0o660) }
         whenReady()
