@@ -55,6 +55,11 @@ package struct StoredCapsule: Hashable, Sendable {
     }
   }
 
+  /// A capsule's manifest, whether or not all that it names is there.
+  static func manifest(_ digest: Digest, in store: ContentStore) throws(CapsuleError) -> CapsuleManifest {
+    try decode(digest, in: store, what: "manifest")
+  }
+
   private static func bad(_ digest: Digest, _ reason: String) -> CapsuleError {
     CapsuleError(
       .badManifest, "\(digest) is not a capsule that this appliance understands: \(reason)",

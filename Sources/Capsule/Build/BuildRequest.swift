@@ -28,6 +28,10 @@ package struct BuildProgress: Hashable, Sendable {
     case packing
     /// Kernel modules and firmware are put together.
     case initramfs
+    /// A stored capsule is compared with its digests.
+    case checking
+    /// A stored capsule's root file system is unpacked.
+    case unpacking
     case done
   }
 

@@ -43,6 +43,11 @@ package final class CapsuleCatalog: Sendable {
     return files
   }
 
+  /// Lets go of what was read of capsules whose blobs are gone.
+  package func forgetMissing() {
+    cache.withLock { cache in cache = cache.filter { content.contains($0.key) } }
+  }
+
   private func read(_ digest: Digest) throws -> BootFiles {
     func damaged(_ reason: String) -> ApplianceError {
       ApplianceError(.failed, "The capsule \(digest) cannot be used: \(reason). Import it again.")

@@ -37,7 +37,7 @@ extension Configuration {
     } catch let error as YamlError {
       throw syntaxError(error, file: file)
     }
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states", "capsules"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
@@ -87,6 +87,10 @@ extension Configuration {
     }
     try result.readDefaults(root)
     try result.readStates(root)
+    if let section = try root.section("capsules", allowed: ["keep", "requireSignature"]) {
+      result.capsules.keep = try section.integer("keep", 1...1000, unit: "generations") ?? result.capsules.keep
+      result.capsules.requireSignature = try section.bool("requireSignature") ?? result.capsules.requireSignature
+    }
     return result
   }
 

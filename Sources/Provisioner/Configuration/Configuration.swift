@@ -73,9 +73,19 @@ package struct Configuration: Hashable, Sendable {
     package var tmp: String { state + "/tmp" }
     package var controlSocket: String { state + "/control.sock" }
     package var lock: String { state + "/lock" }
+    /// Capsules that are unpacked to be changed.
+    package var mounts: String { state + "/mounts" }
+    package var keys: String { state + "/keys" }
     package var nodescripts: String { state + "/nodescripts" }
     /// Files of the site's own, for TFTP.
     package var tftp: String { state + "/tftp" }
+  }
+
+  package struct Capsules: Hashable, Sendable {
+    /// Generations of each capsule that are kept; those in use stay besides.
+    package var keep = 5
+    /// Whether only capsules that somebody whose key is trusted has signed may be imported.
+    package var requireSignature = false
   }
 
   package struct States: Hashable, Sendable {
@@ -95,6 +105,7 @@ package struct Configuration: Hashable, Sendable {
   package var paths = Paths()
   package var defaults = NodeDefaults()
   package var states = States()
+  package var capsules = Capsules()
 
   /// The file it was read from, for messages.
   package var file: String

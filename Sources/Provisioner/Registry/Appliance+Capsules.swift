@@ -6,7 +6,10 @@ extension Appliance {
     return registry.read { view in
       var counts: [String: Int] = [:]
       for node in view.nodes.values { counts[view.effective(node, defaults).vnfs, default: 0] += 1 }
-      return view.capsules.values.sorted { $0.name < $1.name }.compactMap { Self.view($0, counts[$0.name] ?? 0) }
+      let running = view.runningCounts()
+      return view.capsules.values.sorted { $0.name < $1.name }.compactMap { record in
+        Self.view(record, counts[record.name] ?? 0, running)
+      }
     }
   }
 
@@ -15,7 +18,7 @@ extension Appliance {
     return capsule
   }
 
-  private func noCapsule(_ name: String) -> ApplianceError {
+  func noCapsule(_ name: String) -> ApplianceError {
     let names = registry.read { $0.capsules.keys.sorted() }.joined(separator: ", ")
     return ApplianceError(
       .notFound,
@@ -23,7 +26,9 @@ extension Appliance {
         + (names.isEmpty ? "There is none yet: make one with 'perseid vnfs import'." : "There are: \(names)."))
   }
 
-  private static func view(_ record: CapsuleRecord, _ nodes: Int) -> CapsuleView? {
+  private static func view(
+    _ record: CapsuleRecord, _ nodes: Int, _ running: [CapsuleFormat.Digest: Int]
+  ) -> CapsuleView? {
     guard let current = record.currentGeneration else { return nil }
     return CapsuleView(
       name: record.name, version: current.version, generation: current.number, digest: current.digest.description,
@@ -31,14 +36,18 @@ extension Appliance {
       architecture: current.architecture, nodes: nodes, created: current.registered,
       generations: record.generations.map { generation in
         CapsuleView.GenerationView(
-          generation: generation.number, digest: generation.digest.description, kernel: generation.kernel,
-          bytes: generation.bytes, created: generation.registered, isCurrent: generation.number == record.current)
+          generation: generation.number, version: generation.version, digest: generation.digest.description,
+          kernel: generation.kernel, bytes: generation.bytes, created: generation.registered,
+          isCurrent: generation.number == record.current, running: running[generation.digest] ?? 0,
+          origin: generation.origin)
       })
   }
 
   /// Makes a capsule that is in the content store the next generation of a name, which boots from now on.
   /// The digest that is current already stays the generation it is.
-  package func registerCapsule(_ name: String, digest: CapsuleFormat.Digest) async throws -> CapsuleView {
+  package func registerCapsule(
+    _ name: String, digest: CapsuleFormat.Digest, origin: String? = nil
+  ) async throws -> CapsuleView {
     guard NodeName.isValidLabel(name) else { throw NodeKeys.invalid("vnfs", name, NodeKeys.label) }
     let files = try catalog.files(of: digest)
     let now = Timestamp.now
@@ -51,14 +60,16 @@ extension Appliance {
           number: number, digest: digest, registered: now,
           version: files.manifest.annotations?["org.opencontainers.image.version"], kernel: files.config.kernelRelease,
           architecture: files.config.architecture, operatingSystem: files.config.operatingSystem, bytes: files.bytes,
-          rootBytes: files.config.rootBytes))
+          rootBytes: files.config.rootBytes, origin: origin.map { printable($0, 300) }))
       record.current = number
       return ([try .put(RecordKey.capsule + name, record)], ())
     }
+    await collectLeftovers(trimming: true)
     return try capsule(name)
   }
 
-  /// Takes a name and its generations out of the registry; the blobs stay. Refused while it is assigned.
+  /// Takes a name and its generations out of the registry; blobs go when nothing needs them any more, so that what
+  /// boots from them goes on. Refused while it is assigned.
   package func deleteCapsule(_ name: String) async throws -> CapsuleView {
     let capsule = try capsule(name)
     let defaults = registry.defaults
@@ -75,6 +86,7 @@ extension Appliance {
       }
       return ([.delete(RecordKey.capsule + name)], ())
     }
+    await collectLeftovers(trimming: false)
     return capsule
   }
 }

@@ -32,6 +32,8 @@ package final class Appliance: Service, Sendable {
   private let store: SQLiteStore
   private let lock: Mutex<StateLock?>
 
+  /// Seconds between looks for blobs that nothing needs any more.
+  private static let collectionInterval = 600
   /// Milliseconds between batches of events to the disk.
   private static let flushInterval = 250
 
@@ -105,6 +107,7 @@ package final class Appliance: Service, Sendable {
   package func run() async throws {
     await cancelWhenGracefulShutdown {
       var sinceSilenceCheck = 0
+      var sinceCollection = 0
       while !Task.isCancelled {
         try? await Task.sleep(for: .milliseconds(Self.flushInterval))
         await self.flushOnce()
@@ -112,6 +115,11 @@ package final class Appliance: Service, Sendable {
         if sinceSilenceCheck >= 5000 {
           sinceSilenceCheck = 0
           self.noticeSilence(now: .now)
+        }
+        sinceCollection += Self.flushInterval
+        if sinceCollection >= Self.collectionInterval * 1000 {
+          sinceCollection = 0
+          await self.collectLeftovers(trimming: false)
         }
       }
     }

@@ -91,6 +91,8 @@ package struct CapsuleRecord: Hashable, Sendable, Codable {
     /// All blobs together.
     package var bytes: Int64
     package var rootBytes: Int64
+    /// How it came to be, in words: `import of /srv/tree`.
+    package var origin: String?
   }
 
   package init(name: String, current: Int, generations: [Generation]) {

@@ -120,12 +120,28 @@ package struct CapsuleView: Hashable, Sendable, Codable {
 
   package struct GenerationView: Hashable, Sendable, Codable {
     package var generation: Int
+    @OrNull package var version: String?
     package var digest: String
     package var kernel: String
     package var bytes: Int64
     package var created: Timestamp
+    /// Whether it boots from now on.
     package var isCurrent: Bool
+    /// How many nodes run it, or boot it right now.
+    package var running: Int
+    /// How it came to be, in words.
+    @OrNull package var origin: String?
   }
+}
+
+/// What a collection of unused blobs did.
+package struct CollectionView: Hashable, Sendable, Codable {
+  /// Those that are gone: `debian-12:3`.
+  package var generations: [String] = []
+  package var blobs = 0
+  package var bytes: Int64 = 0
+  /// Whether blobs were left alone since an import, an export or something else reads or writes them right now.
+  package var postponed = false
 }
 
 /// What a node would get now, and why.

@@ -60,6 +60,8 @@ final class ImportProgress: Sendable {
     case .reading: "reading the tree"
     case .packing: "packing the root file system"
     case .initramfs: "putting the initramfs together"
+    case .checking: "checking the capsule"
+    case .unpacking: "unpacking the root file system"
     case .done: "done"
     }
   }

@@ -4,5 +4,8 @@ import ArgumentParser
 struct VNFSCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vnfs", abstract: "Capsules: what nodes boot into.",
-    subcommands: [VNFSImport.self, VNFSList.self, VNFSShow.self, VNFSDelete.self], aliases: ["capsule"])
+    subcommands: [
+      VNFSImport.self, VNFSList.self, VNFSShow.self, VNFSHistory.self, VNFSRollback.self, VNFSDiff.self,
+      VNFSVerify.self, VNFSClone.self, VNFSDelete.self, VNFSCollect.self,
+    ], aliases: ["capsule"])
 }

@@ -23,18 +23,22 @@ struct VNFSImport: AsyncParsableCommand {
     var request = BuildRequest(
       source: source, nodeExecutable: try Companions.nodeExecutable(), busybox: try Companions.busybox())
     request.name = name
+    let store = try ContentStore(directory: configuration.paths.state)
+    let hold = try store.hold()
+    defer { withExtendedLifetime(hold) {} }
     let start = ContinuousClock.now
     let progress = ImportProgress()
     let capsule: StoredCapsule
     do {
       defer { progress.finish() }
       capsule = try await interruptible { [request] in
-        let builder = CapsuleBuilder(store: try ContentStore(directory: configuration.paths.state))
+        let builder = CapsuleBuilder(store: store)
         return try await builder.build(request) { progress.report($0) }
       }
     }
     let registration = try AdminRequest(
-      .post, ["vnfs"], json: RegisterCapsule(name: capsule.config.name, digest: capsule.digest))
+      .post, ["vnfs"], json: RegisterCapsule(
+        name: capsule.config.name, digest: capsule.digest, origin: "import of \(source)"))
     let json = try await Access.with(common) { try await $0.json(registration) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let view: CapsuleView = try Access.decode(json)

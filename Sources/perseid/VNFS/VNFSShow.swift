@@ -27,13 +27,6 @@ struct VNFSShow: ShowingVerb {
     sheet.add("nodes", String(capsule.nodes))
     sheet.add("created", capsule.created.description)
     sheet.add("mounted at", capsule.mountPath)
-    var table = Table(["GENERATION", "", "CREATED", "KERNEL", "SIZE", "DIGEST"], rightAligned: [0, 4])
-    for generation in capsule.generations {
-      table.add([
-        String(generation.generation), generation.isCurrent ? "boots" : " ", generation.created.description,
-        generation.kernel, Quantity.bytes(generation.bytes), String(generation.digest.prefix(19)),
-      ])
-    }
-    return sheet.text + "\n" + table.text
+    return sheet.text + "\n" + GenerationTable.text(capsule.generations)
   }
 }

@@ -6,8 +6,27 @@ extension AdminRoutes {
       .post, "vnfs", .admin, "Give a name to a capsule that is in the content store: its next generation.",
       body: RegisterCapsule.self
     ) { call, capsule in
-      try await call.appliance.registerCapsule(capsule.name, digest: capsule.digest)
+      try await call.appliance.registerCapsule(capsule.name, digest: capsule.digest, origin: capsule.origin)
     },
+    .route(
+      .get, "vnfs/{vnfs}/history", .read, "The generations of a capsule, the oldest first."
+    ) { call in try call.appliance.capsule(call.vnfs).generations },
+    .route(
+      .post, "vnfs/{vnfs}/rollback", .admin, "Let another generation of a capsule boot from now on.",
+      body: RollBack.self
+    ) { call, target in
+      try await call.appliance.rollBackCapsule(call.vnfs, to: target.generation)
+    },
+    .route(
+      .post, "vnfs/{vnfs}/clone", .admin, "Make a capsule with another name of a generation of this one.",
+      body: CloneCapsule.self
+    ) { call, clone in
+      try await call.appliance.cloneCapsule(call.vnfs, to: clone.name, generation: clone.generation)
+    },
+    .route(
+      .post, "collection", .admin,
+      "Remove generations beyond those that are kept, and blobs that nothing needs any more."
+    ) { call in try await call.appliance.collect() },
     .route(.delete, "vnfs/{vnfs}", .admin, "Forget a capsule that no node is assigned to.") { call in
       try await call.appliance.deleteCapsule(call.vnfs)
     },
