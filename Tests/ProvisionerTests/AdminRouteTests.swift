@@ -33,7 +33,8 @@ struct AdminRouteTests {
   func values() throws {
     let node = NodeView(
       name: "n0000", mac: mac(1), macs: [mac(1)], guid: nil, clientid: nil, address: nil, fixedAddress: nil,
-      group: "cluster", vnfs: "debian-12", enabled: true, boot: .ipxe, root: .ram, kernelArgs: "", description: "",
+      group: "cluster", groups: ["cluster"], vnfs: "debian-12", enabled: true, boot: .ipxe, root: .ram, kernelArgs: "",
+      description: "",
       debug: false, vars: ["A": "b"], created: .now)
     try fits([node])
     try fits(ChangeView(name: "n0000", key: "vnfs", before: nil, after: "rocky"))

@@ -27,7 +27,8 @@ package struct NodescriptTree: Hashable, Sendable {
 
   /// The scripts of a state for a node, in the order in which they run.
   /// - Throws: `ApplianceError` where two scripts of one directory have one base name, or there are too many.
-  package func scripts(state: String, vnfs: String, group: String, node: String) throws -> [Nodescript] {
+  /// - Parameter groups: The main one first; of two groups' scripts the one of the group nearer to the front stays.
+  package func scripts(state: String, vnfs: String, groups: [String], node: String) throws -> [Nodescript] {
     guard NodeName.isValidState(state) else {
       throw ApplianceError(
         .invalid,
@@ -35,7 +36,7 @@ package struct NodescriptTree: Hashable, Sendable {
           + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
       )
     }
-    let levels = ["vnfs/\(vnfs)", "all", "group/\(group)", "node/\(node)"]
+    let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
     return try Self.resolve(levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
   }
 

@@ -70,7 +70,7 @@ package struct RegistryView: Sendable {
   package func leasedAddress(of mac: MACAddress) -> IPv4Address? { addressByMAC[mac] }
 
   package func effective(_ node: Node, _ defaults: NodeDefaults) -> EffectiveNode {
-    EffectiveNode(node, group: groups[node.group ?? defaults.group]?.settings, defaults: defaults)
+    EffectiveNode(node, defaults: defaults) { groups[$0]?.settings }
   }
 
   /// The first name of the pattern that no node has, set aside for this card until it is released, so
