@@ -98,14 +98,14 @@ import Testing
     let difference = try await CapsuleDifference.between(first.digest, second.digest, in: store)
     #expect(
       difference.packages == [
-        .init(name: "base", before: "1.0-1", after: "1.1-1"), .init(name: "new:amd64", before: nil, after: "2"),
+        CapsuleDifference.Package(name: "base", before: "1.0-1", after: "1.1-1"), CapsuleDifference.Package(name: "new:amd64", before: nil, after: "2"),
       ])
     #expect(difference.added == ["srv/n"])
     #expect(difference.removed == ["srv/a"])
     #expect(
       difference.changed == [
-        .init(path: "srv/b", what: ["mode"]), .init(path: "srv/c", what: ["content"]),
-        .init(path: "var/lib/dpkg/status", what: ["content"]),
+        CapsuleDifference.File(path: "srv/b", what: ["mode"]), CapsuleDifference.File(path: "srv/c", what: ["content"]),
+        CapsuleDifference.File(path: "var/lib/dpkg/status", what: ["content"]),
       ])
     #expect(difference.newFrameBytes > 0)
     let same = try await CapsuleDifference.between(first.digest, first.digest, in: store)
@@ -137,7 +137,7 @@ import Testing
     try tree.directory.run("rm -r tree/usr/lib/sysimage")
     let without = try await build()
     let difference = try await CapsuleDifference.between(without.digest, with.digest, in: store)
-    #expect(difference.packages == [.init(name: "sample.noarch", before: nil, after: "1.2-3")])
+    #expect(difference.packages == [CapsuleDifference.Package(name: "sample.noarch", before: nil, after: "1.2-3")])
   }
 
   @Test func `unused blobs are removed, and nothing that a capsule which stays needs`() async throws {

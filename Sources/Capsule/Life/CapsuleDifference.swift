@@ -14,6 +14,12 @@ package struct CapsuleDifference: Hashable, Sendable, Codable {
     package var name: String
     package var before: String?
     package var after: String?
+
+    package init(name: String, before: String?, after: String?) {
+      self.name = name
+      self.before = before
+      self.after = after
+    }
   }
 
   /// A file that both have.
@@ -21,6 +27,11 @@ package struct CapsuleDifference: Hashable, Sendable, Codable {
     package var path: String
     /// `content`, `kind`, `mode`, `owner`, `size`, `extended attributes`.
     package var what: [String]
+
+    package init(path: String, what: [String]) {
+      self.path = path
+      self.what = what
+    }
   }
 
   package struct Side: Hashable, Sendable, Codable {

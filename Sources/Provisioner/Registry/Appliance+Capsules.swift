@@ -48,7 +48,7 @@ extension Appliance {
   package func registerCapsule(
     _ name: String, digest: CapsuleFormat.Digest, origin: String? = nil
   ) async throws -> CapsuleView {
-    guard NodeName.isValidLabel(name) else { throw NodeKeys.invalid("vnfs", name, NodeKeys.label) }
+    guard CapsuleName.isValid(name) else { throw NodeKeys.invalid("vnfs", name, CapsuleName.allowed) }
     let files = try catalog.files(of: digest)
     let now = Timestamp.now
     try await registry.update { view in

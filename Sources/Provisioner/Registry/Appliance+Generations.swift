@@ -30,7 +30,7 @@ extension Appliance {
 
   /// Gives a generation of a capsule another name, under which it goes its own way.
   package func cloneCapsule(_ name: String, to clone: String, generation number: Int?) async throws -> CapsuleView {
-    guard NodeName.isValidLabel(clone) else { throw NodeKeys.invalid("vnfs", clone, NodeKeys.label) }
+    guard CapsuleName.isValid(clone) else { throw NodeKeys.invalid("vnfs", clone, CapsuleName.allowed) }
     _ = try capsule(name)
     try await registry.update { [self] view in
       guard let record = view.capsules[name] else { throw noCapsule(name) }
