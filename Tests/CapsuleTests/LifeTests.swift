@@ -62,13 +62,15 @@ import Testing
     let capsule = try await build()
     try state.run("rm -f '\(store.path(of: capsule.kernel.digest))'")
     try state.run(
-      "chmod u+w '\(store.path(of: capsule.initramfs.digest))'; truncate -s 10 '\(store.path(of: capsule.initramfs.digest))'"
+      "f='\(store.path(of: capsule.initramfs.digest))'; chmod u+w \"$f\"; truncate -s 10 \"$f\""
     )
     let found = try await Verification.of(capsule.digest, in: store, unpacks: false)
     #expect(found.problems.contains { $0.contains(capsule.kernel.digest.description) && $0.hasSuffix("is missing") })
     #expect(found.problems.contains { $0.contains("has 10 bytes instead of") })
     try overwrite(capsule.digest, at: 5)
-    #expect(try await Verification.of(capsule.digest, in: store, unpacks: false).problems.first?.hasPrefix("the manifest") == true)
+    #expect(
+      try await Verification.of(capsule.digest, in: store, unpacks: false).problems.first?.hasPrefix("the manifest")
+        == true)
   }
 
   @Test func `the difference of two builds tells packages by version, and files by what changed`() async throws {
@@ -92,13 +94,15 @@ import Testing
     try status("1.0-1")
     try tree.directory.run("mkdir -p tree/srv; printf a >tree/srv/a; printf b >tree/srv/b; printf c >tree/srv/c")
     let first = try await build()
-    try status("1.1-1", "\nPackage: new\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 2\n")
+    try status(
+      "1.1-1", "\nPackage: new\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 2\n")
     try tree.directory.run("rm tree/srv/a; chmod 600 tree/srv/b; printf d >tree/srv/c; printf n >tree/srv/n")
     let second = try await build()
     let difference = try await CapsuleDifference.between(first.digest, second.digest, in: store)
     #expect(
       difference.packages == [
-        CapsuleDifference.Package(name: "base", before: "1.0-1", after: "1.1-1"), CapsuleDifference.Package(name: "new:amd64", before: nil, after: "2"),
+        CapsuleDifference.Package(name: "base", before: "1.0-1", after: "1.1-1"),
+        CapsuleDifference.Package(name: "new:amd64", before: nil, after: "2"),
       ])
     #expect(difference.added == ["srv/n"])
     #expect(difference.removed == ["srv/a"])
@@ -152,7 +156,9 @@ import Testing
     #expect(try store.collect { [kept.digest] }?.blobs == 0)
   }
 
-  @Test func `nothing is removed while somebody holds the store, nor where a manifest that stays is damaged`() async throws {
+  @Test func `nothing is removed while somebody holds the store, nor where a manifest that stays is damaged`()
+    async throws
+  {
     let capsule = try await build()
     do {
       let hold = try store.hold()

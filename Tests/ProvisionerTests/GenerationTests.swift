@@ -9,9 +9,9 @@ import Testing
 
 @Suite("Generations of capsules", .timeLimit(.minutes(5)))
 struct GenerationTests {
-  private func register(_ kernel: String, _ name: String = "debian-12", _ appliance: Appliance) async throws
-    -> CapsuleFormat.Digest
-  {
+  private func register(
+    _ kernel: String, as name: String = "debian-12", in appliance: Appliance
+  ) async throws -> CapsuleFormat.Digest {
     let digest = try makeCapsule(name, kernel: kernel, in: appliance.content)
     _ = try await appliance.registerCapsule(name, digest: digest, origin: "a test")
     return digest
@@ -20,9 +20,9 @@ struct GenerationTests {
   @Test("are in the history with their origin, and any of them boots again after a rollback")
   func rollback() async throws {
     let appliance = try await makeAppliance(try TestDirectory())
-    let first = try await register("1", appliance)
-    _ = try await register("2", appliance)
-    _ = try await register("3", appliance)
+    let first = try await register("1", in: appliance)
+    _ = try await register("2", in: appliance)
+    _ = try await register("3", in: appliance)
     let back = try await appliance.rollBackCapsule("debian-12", to: nil)
     #expect(back.generation == 2)
     #expect(back.generations.map(\.generation) == [1, 2, 3])
@@ -31,7 +31,7 @@ struct GenerationTests {
     #expect(try await appliance.rollBackCapsule("debian-12", to: 1).digest == first.description)
     await #expect(throws: ApplianceError.self) { try await appliance.rollBackCapsule("debian-12", to: nil) }
     await #expect(throws: ApplianceError.self) { try await appliance.rollBackCapsule("debian-12", to: 9) }
-    _ = try await register("4", appliance)
+    _ = try await register("4", in: appliance)
     #expect(try appliance.capsule("debian-12").generation == 4)
     try await appliance.close()
   }
@@ -39,8 +39,8 @@ struct GenerationTests {
   @Test("are cloned under another name, which goes its own way")
   func clone() async throws {
     let appliance = try await makeAppliance(try TestDirectory())
-    let first = try await register("1", appliance)
-    _ = try await register("2", appliance)
+    let first = try await register("1", in: appliance)
+    _ = try await register("2", in: appliance)
     let clone = try await appliance.cloneCapsule("debian-12", to: "lab", generation: 1)
     #expect(clone.name == "lab" && clone.generation == 1 && clone.digest == first.description)
     #expect(clone.generations.first?.origin == "clone of debian-12:1")
@@ -56,21 +56,21 @@ struct GenerationTests {
   @Test("beyond capsules.keep go with their blobs; the one that boots, and what nodes run, stay")
   func keep() async throws {
     let appliance = try await makeAppliance(try TestDirectory()) { $0.capsules.keep = 2 }
-    let first = try await register("1", appliance)
+    let first = try await register("1", in: appliance)
     let bound = try await appliance.ledger.bind(
       BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script))
     #expect(bound.boot.digest == first)
-    let second = try await register("2", appliance)
-    _ = try await register("3", appliance)
-    _ = try await register("4", appliance)
+    let second = try await register("2", in: appliance)
+    _ = try await register("3", in: appliance)
+    _ = try await register("4", in: appliance)
     let view = try appliance.capsule("debian-12")
     #expect(view.generations.map(\.generation) == [1, 3, 4])
     #expect(view.generations.map(\.running) == [1, 0, 0])
     #expect(appliance.content.contains(first))
     #expect(!appliance.content.contains(second))
     _ = try await appliance.rollBackCapsule("debian-12", to: 3)
-    _ = try await register("5", appliance)
-    _ = try await register("6", appliance)
+    _ = try await register("5", in: appliance)
+    _ = try await register("6", in: appliance)
     #expect(try appliance.capsule("debian-12").generations.map(\.generation) == [1, 5, 6])
     try await appliance.close()
   }
@@ -78,8 +78,8 @@ struct GenerationTests {
   @Test("are boots' own: what is deleted or rolled back meanwhile is delivered until the boot is over")
   func bootUnderWay() async throws {
     let appliance = try await makeAppliance(try TestDirectory())
-    let digest = try await register("1", appliance)
-    _ = try await register("1", "other", appliance)
+    let digest = try await register("1", in: appliance)
+    _ = try await register("1", as: "other", in: appliance)
     let start = Timestamp.now
     let request = BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
     let boot = try await appliance.ledger.bind(request, now: start).boot

@@ -1,4 +1,5 @@
 package import CapsuleFormat
+
 import struct Crypto.SHA256
 
 #if canImport(Glibc)
@@ -76,7 +77,8 @@ package struct CapsuleDifference: Hashable, Sendable, Codable {
   private init(_ old: Contents, _ new: Contents) {
     before = old.side
     after = new.side
-    for name in Set(old.packages.keys).union(new.packages.keys).sorted() where old.packages[name] != new.packages[name] {
+    for name in Set(old.packages.keys).union(new.packages.keys).sorted() where old.packages[name] != new.packages[name]
+    {
       packages.append(Package(name: name, before: old.packages[name], after: new.packages[name]))
     }
     for (path, file) in new.files {
@@ -120,7 +122,9 @@ private struct Contents {
     let total = capsule.config.rootBytes
     let bad = try RootStream(capsule: capsule, store: store).read {
       progress(BuildProgress(phase: .checking, completedBytes: $0, totalBytes: total))
-    } _: { try reader.consume($0, into: &sink) }
+    } _: {
+      try reader.consume($0, into: &sink)
+    }
     if let frame = bad.first {
       throw CapsuleError(
         .damagedBlob, "Frame \(frame.number) of the root file system of \(capsule.digest): \(frame.reason)",

@@ -75,7 +75,9 @@ enum PackageDatabase {
     _ files: [String: [UInt8]], _ temporaryDirectory: String
   ) throws(CapsuleError) -> [String: String] {
     let database = rpmDirectories.first { directory in
-      files.keys.contains { $0.hasPrefix(directory) && ($0.hasSuffix(".sqlite") || $0.hasSuffix("Packages.db") || $0.hasSuffix("/Packages")) }
+      files.keys.contains {
+        $0.hasPrefix(directory) && ($0.hasSuffix(".sqlite") || $0.hasSuffix("Packages.db") || $0.hasSuffix("/Packages"))
+      }
     }
     guard let database, isInstalled("rpm") else { return [:] }
     let scratch = try ScratchDirectory(in: temporaryDirectory)

@@ -88,7 +88,9 @@ extension ContentStore {
 
   private func lockFile() throws(CapsuleError) -> FileDescriptor {
     let path = directory + "/blobs/lock"
-    guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o644) else { throw .writing(path, errno: errno) }
+    guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o644) else {
+      throw .writing(path, errno: errno)
+    }
     return file
   }
 }

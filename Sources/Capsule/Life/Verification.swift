@@ -1,4 +1,5 @@
 package import CapsuleFormat
+
 import struct Crypto.SHA256
 
 #if canImport(Glibc)

@@ -36,7 +36,8 @@ extension Appliance {
       guard let record = view.capsules[name] else { throw noCapsule(name) }
       guard view.capsules[clone] == nil else {
         throw ApplianceError(
-          .conflict, "There is a capsule \(clone) already. Choose another name, or delete it: "
+          .conflict,
+          "There is a capsule \(clone) already. Choose another name, or delete it: "
             + "perseid vnfs delete \(clone).")
       }
       var generation = try Self.generation(number ?? record.current, of: record)

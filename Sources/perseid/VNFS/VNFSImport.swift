@@ -37,7 +37,8 @@ struct VNFSImport: AsyncParsableCommand {
       }
     }
     let registration = try AdminRequest(
-      .post, ["vnfs"], json: RegisterCapsule(
+      .post, ["vnfs"],
+      json: RegisterCapsule(
         name: capsule.config.name, digest: capsule.digest, origin: "import of \(source)"))
     let json = try await Access.with(common) { try await $0.json(registration) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }

@@ -22,7 +22,8 @@ struct VNFSRollback: AsyncParsableCommand {
     let target = generation ?? found.generations.map(\.generation).filter { $0 < found.generation }.max()
     guard let target else {
       throw ApplianceError(
-        .refused, "There is no generation of \(capsule) before \(found.generation), which boots now. "
+        .refused,
+        "There is no generation of \(capsule) before \(found.generation), which boots now. "
           + "perseid vnfs history \(capsule) shows those there are.")
     }
     try common.confirm("Let generation \(target) of \(capsule) boot from now on, in place of \(found.generation)?")
