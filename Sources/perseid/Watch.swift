@@ -22,7 +22,7 @@ struct Watch: AsyncParsableCommand {
 
   private func follow() async throws {
     try await Access.with(common) { access in
-      let request = AdminRequest(.get, ["watch"], query: AdminRequest.nodes(node.map { [$0] } ?? []))
+      let request = AdminRequest(.get, ["events"], query: AdminRequest.nodes(node.map { [$0] } ?? []))
       var lines = EventLines()
       let view = TimelineView(start: .now, width: terminalWidth(), showsNames: node == nil)
       var isHeaded = output.json

@@ -41,9 +41,14 @@ package struct CapsuleBuilder: Sendable {
     let node = try readFile(request.nodeExecutable, limit: 128 << 20)
     let busybox = try readFile(request.busybox, limit: 16 << 20)
     let tree = try read(request.source, progress: progress)
+    let settings = try CapsuleSettings(tree)
     let release = try OSRelease(tree)
-    let name = try CapsuleName.choose(request.name, release)
-    let kernel = try Kernel.find(in: tree)
+    let name = try CapsuleName.choose(request.name, settings, release)
+    let kernel = try Kernel.find(in: tree, settings)
+    let nodescripts = try settings.nodescripts(in: tree) { note in
+      progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: note))
+    }
+    let tools = try settings.tools(in: tree)
     progress(BuildProgress(phase: .initramfs, completedBytes: 0, totalBytes: nil, note: kernel.note))
 
     let compressors = CompressorPool(level: request.compressionLevel)
@@ -52,10 +57,12 @@ package struct CapsuleBuilder: Sendable {
     var parts = CapsuleParts(store: store, earlier: own?.images ?? [:])
 
     let scratch = try ScratchDirectory(in: temporaryDirectory)
-    let initramfs = try InitramfsBuilder(tree: tree, kernel: kernel, busybox: busybox, scratch: scratch).build()
+    let initramfs = try InitramfsBuilder(
+      tree: tree, kernel: kernel, settings: settings, busybox: busybox, scratch: scratch
+    ).build()
     try Self.check(node, request.nodeExecutable, matches: initramfs)
     try Self.check(busybox, request.busybox, matches: initramfs)
-    let initramfsBlob = try parts.image(initramfs.image, MediaType.initramfs)
+    let initramfsBlob = try parts.image(initramfs.image, MediaType.initramfs, behind: initramfs.early)
     try Task.checkCancellation()
     let stage1Blob = try parts.image(Stage1Image.make(node), MediaType.stage1)
     try Task.checkCancellation()
@@ -65,13 +72,18 @@ package struct CapsuleBuilder: Sendable {
     parts.writers.append(root.writer)
     let indexBlob = try parts.keep(root.index.encoded(), MediaType.frameIndex)
 
-    let config = CapsuleConfig(
+    var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
-      operatingSystem: release.prettyName, kernelArguments: "",
+      operatingSystem: release.prettyName, kernelArguments: settings.kernelArguments,
       rootBytes: Int64(clamping: root.index.uncompressedLength), rootEntries: Int64(tree.items.count))
+    config.version = settings.version
+    config.rootModes = settings.rootModes?.map(\.rawValue)
+    var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
+    if !nodescripts.files.isEmpty { layers.append(try parts.keep(try nodescripts.encoded(), MediaType.nodescripts)) }
+    if !tools.files.isEmpty { layers.append(try parts.keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(
-      config: try parts.keep(try canonicalJSON(config), MediaType.config),
-      layers: [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob])
+      config: try parts.keep(try canonicalJSON(config), MediaType.config), layers: layers,
+      annotations: settings.version.map { ["org.opencontainers.image.version": $0] })
     let manifestBlob = try parts.keep(try canonicalJSON(manifest), MediaType.manifest)
     try Task.checkCancellation()
     try parts.publish()

@@ -27,13 +27,17 @@ struct CapsuleParts {
   ///
   /// The kernel takes windows of up to 8 MiB (lib/decompress_unzstd.c, ZSTD_WINDOWSIZE_MAX).
   /// Level 19 makes it a tenth smaller and takes twenty times as long.
-  mutating func image(_ image: [UInt8], _ mediaType: String) throws -> Descriptor {
-    let key = "\(mediaType) \(Digest(of: image).hexadecimal) libzstd \(ZstdCompressor.libraryVersion) level 9"
+  ///
+  /// - Parameter early: Stands before it, not compressed: a multiple of 4 bytes.
+  mutating func image(_ image: [UInt8], _ mediaType: String, behind early: [UInt8] = []) throws -> Descriptor {
+    let digests = [early, image].map { Digest(of: $0).hexadecimal }.joined(separator: "+")
+    let key = "\(mediaType) \(digests) libzstd \(ZstdCompressor.libraryVersion) level 9"
     let blob: Descriptor
     if let kept = earlier[key], (try? store.size(of: kept.digest)) == kept.size {
       blob = kept
     } else {
-      blob = try keep(paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image)), mediaType)
+      blob = try keep(
+        early + paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image)), mediaType)
     }
     images[key] = blob
     return blob

@@ -233,7 +233,8 @@ package final class BootLedger: Sendable {
     if bound.isNewNode {
       record(
         mac, .http, "node",
-        "a new machine: it is node \(bound.node.name) now, group \(bound.node.group), capsule \(bound.boot.vnfs)")
+        "a new machine: it is node \(bound.node.name) now, group \(bound.node.groups.joined(separator: ", ")), capsule \(bound.boot.vnfs)"
+      )
     }
   }
 

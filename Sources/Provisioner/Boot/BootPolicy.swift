@@ -196,7 +196,9 @@ package struct BootPolicyAdapter: ClientPolicy {
   package func maySign(_ mac: MACAddress, _ platform: BootPlatform?) -> Bool {
     let isSet = registry.read { view in
       let node = view.node(with: mac)
-      return (node?.settings.boot ?? view.groups[node?.group ?? registry.defaults.group]?.settings.boot) != nil
+      if node?.settings.boot != nil { return true }
+      let groups = node?.groups(registry.defaults) ?? [registry.defaults.group]
+      return groups.contains { view.groups[$0]?.settings.boot != nil }
     }
     return platform == .uefiX64 && !isSet && (try? loaders.check(.grub)) != nil
   }

@@ -5,7 +5,9 @@ extension Appliance {
     return registry.read { view in
       var counts: [String: Int] = [defaults.group: 0]
       for name in view.groups.keys { counts[name] = 0 }
-      for node in view.nodes.values { counts[node.group ?? defaults.group, default: 0] += 1 }
+      for node in view.nodes.values {
+        for group in node.groups(defaults) { counts[group, default: 0] += 1 }
+      }
       return counts.sorted { $0.key < $1.key }.map { Self.view($0.key, view.groups[$0.key]?.settings, $0.value) }
     }
   }
@@ -42,7 +44,7 @@ extension Appliance {
     let group = try group(name)
     let defaults = registry.defaults
     try await registry.update { view in
-      let members = view.nodes.values.filter { ($0.group ?? defaults.group) == name }.map(\.name).sorted()
+      let members = view.nodes.values.filter { $0.groups(defaults).contains(name) }.map(\.name).sorted()
       guard members.isEmpty else {
         let more = members.count > 10 ? " and \(members.count - 10) more" : ""
         throw ApplianceError(
@@ -64,12 +66,15 @@ extension Appliance {
     for group in groups() {
       summaries[group.name] = GroupSummaryView(name: group.name, nodes: group.nodes, states: [:])
     }
-    for node in try select([]) { summaries[node.group]?.states[status(node).state, default: 0] += 1 }
+    for node in try select([]) {
+      let state = status(node).state
+      for group in node.groups { summaries[group]?.states[state, default: 0] += 1 }
+    }
     return summaries.values.sorted { $0.name < $1.name }
   }
 
   private func members(_ name: String) throws -> [EffectiveNode] {
     _ = try group(name)
-    return try select([]).filter { $0.group == name }
+    return try select([]).filter { $0.groups.contains(name) }
   }
 }

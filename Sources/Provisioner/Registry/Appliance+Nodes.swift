@@ -23,7 +23,8 @@ extension Appliance {
         case .wildcards(let wildcards):
           matches = view.nodes.values.filter { node in wildcards.contains { NodePattern.matches(node.name, $0) } }
         case .group(let group):
-          matches = view.nodes.values.filter { NodePattern.matches($0.group ?? defaults.group, group) }
+          matches = view.nodes.values.filter { node in node.groups(defaults).contains { NodePattern.matches($0, group) }
+          }
         }
         guard !matches.isEmpty else {
           throw ApplianceError(.notFound, "No node fits '\(pattern.text)'. perseid node list shows those there are.")
@@ -43,8 +44,8 @@ extension Appliance {
     return NodeView(
       name: node.name, mac: node.macs.first, macs: node.macs, guid: node.ownGUID ?? node.guid,
       clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
-      fixedAddress: node.address, group: effective.group, vnfs: effective.vnfs, enabled: effective.enabled,
-      boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
+      fixedAddress: node.address, group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
+      enabled: effective.enabled, boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
       description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created)
   }
 
@@ -71,8 +72,9 @@ extension Appliance {
       detail = "silent for \(Int(Timestamp.now.seconds(since: status.lastContact))) s"
     }
     return NodeStatusView(
-      name: effective.name, mac: effective.node.macs.first, address: address(of: effective), group: effective.group,
-      vnfs: effective.vnfs, state: isBooting ? "booting" : status?.state ?? "unknown", generation: boot?.generation,
+      name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
+      group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
+      state: isBooting ? "booting" : status?.state ?? "unknown", generation: boot?.generation,
       step: isBooting ? nil : status?.step, lastContact: status?.lastContact, boot: boot?.id,
       detail: isBooting ? nil : detail)
   }
@@ -84,7 +86,7 @@ extension Appliance {
     for node in nodes {
       summary.states[status(node).state, default: 0] += 1
       summary.capsules[node.vnfs, default: 0] += 1
-      summary.groups[node.group, default: 0] += 1
+      for group in node.groups { summary.groups[group, default: 0] += 1 }
     }
     return summary
   }

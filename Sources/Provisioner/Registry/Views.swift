@@ -32,7 +32,10 @@ package struct NodeView: Hashable, Sendable, Codable {
   /// Leased, else as last seen, else set aside.
   @OrNull package var address: IPv4Address?
   @OrNull package var fixedAddress: IPv4Address?
+  /// The main one.
   package var group: String
+  /// All of them, the main one first.
+  package var groups: [String]
   package var vnfs: String
   package var enabled: Bool
   package var boot: BootMethod
@@ -49,6 +52,7 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   @OrNull package var mac: MACAddress?
   @OrNull package var address: IPv4Address?
   package var group: String
+  package var groups: [String]
   package var vnfs: String
   /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
   package var state: String
@@ -211,6 +215,7 @@ package struct AddNode: Hashable, Sendable, Codable {
   package var mac: String
   package var name: String?
   package var vnfs: String?
+  /// One, or several with commas between them, the main one first.
   package var group: String?
   package var guid: String?
   package var clientid: String?

@@ -2,7 +2,7 @@ package import NetworkTypes
 
 /// One thing that happened in a boot.
 package struct TimelineEvent: Hashable, Sendable, Codable {
-  package enum Source: String, Hashable, Sendable, Codable {
+  package enum Source: String, Hashable, Sendable, Codable, CaseIterable {
     case dhcp
     case tftp
     case http

@@ -23,7 +23,7 @@ struct NodeShow: ShowingVerb {
       sheet.add("guid", node.guid)
       sheet.add("clientid", node.clientid)
       sheet.add("address", node.address.map { "\($0)" + ($0 == node.fixedAddress ? " (fixed)" : "") })
-      sheet.add("group", node.group)
+      sheet.add("group", node.groups.joined(separator: ", "))
       sheet.add("vnfs", node.vnfs)
       sheet.add("enabled", node.enabled ? "yes" : "no")
       sheet.add("boot", node.boot.rawValue)
