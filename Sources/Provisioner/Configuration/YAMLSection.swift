@@ -11,7 +11,10 @@ struct YAMLSection {
   let line: Int?
 
   /// - Throws: `ConfigurationError` where the node is no mapping or has a key that is not `allowed`.
-  init(_ node: Yams.Node, file: String, path: String, allowed: [String]) throws {
+  /// - Parameter isName: Says which other keys are allowed: names that a person makes.
+  init(
+    _ node: Yams.Node, file: String, path: String, allowed: [String], orNames isName: (String) -> Bool = { _ in false }
+  ) throws {
     self.file = file
     self.path = path
     line = node.mark?.line
@@ -24,7 +27,7 @@ struct YAMLSection {
     var keyLines: [String: Int] = [:]
     for (keyNode, value) in mapping {
       let key = keyNode.scalar?.string ?? Self.describe(keyNode)
-      guard allowed.contains(key) else {
+      guard allowed.contains(key) || isName(key) else {
         throw ConfigurationError(
           file: file, line: keyNode.mark?.line, key: path.isEmpty ? key : "\(path).\(key)",
           message: "there is no such key; the keys here are \(allowed.joined(separator: ", ")).")
@@ -36,6 +39,8 @@ struct YAMLSection {
     self.keyLines = keyLines
   }
 
+  var keys: [String] { Array(values.keys) }
+
   func has(_ key: String) -> Bool { values[key] != nil }
 
   func line(of key: String) -> Int? { values[key]?.mark?.line ?? keyLines[key] }
@@ -45,9 +50,11 @@ struct YAMLSection {
   }
 
   /// The mapping under a key, `nil` where the key is not there.
-  func section(_ key: String, allowed: [String]) throws -> YAMLSection? {
+  func section(
+    _ key: String, allowed: [String], orNames isName: (String) -> Bool = { _ in false }
+  ) throws -> YAMLSection? {
     guard let node = values[key] else { return nil }
-    return try YAMLSection(node, file: file, path: name(key), allowed: allowed)
+    return try YAMLSection(node, file: file, path: name(key), allowed: allowed, orNames: isName)
   }
 
   func sections(_ key: String, allowed: [String]) throws -> [YAMLSection] {

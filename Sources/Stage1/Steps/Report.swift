@@ -13,6 +13,11 @@ enum Report {
         address: boot.lease?.address, facts: MachineFacts.read(generation: nil))
       let plan = try boot.withClient { client in try client.report(report) }
       boot.flush()
+      if let reason = plan.restart {
+        boot.say("the appliance says: \(reason)")
+        boot.say("  the machine restarts now")
+        throw RestartNeeded(reason: reason)
+      }
       guard let wait = plan.wait else {
         boot.plan = plan
         boot.say("node \(plan.nodeName), \(plan.steps.count) steps from \(boot.server?.description ?? "the appliance")")
