@@ -19,6 +19,8 @@ package final class Boot {
   /// Where the node's root is filled.
   package let newRoot = "/newroot"
   private var client: StateClient?
+  /// The appliance that was turned to; `nil`: the first.
+  private var current: Endpoint?
   private var reporter = EventReporter()
 
   package init(console: Console, interfaces: any InterfaceControl = KernelInterfaces()) {
@@ -26,10 +28,16 @@ package final class Boot {
     self.interfaces = interfaces
   }
 
-  /// The appliance: of the kernel command line, else whoever gave the address.
-  package var server: Endpoint? {
-    commandLine.server ?? lease.map { Endpoint(address: $0.serverIdentifier) }
+  /// The appliances: of the kernel command line, else whoever gave the address.
+  private var servers: [Endpoint] {
+    commandLine.servers.isEmpty ? lease.map { [Endpoint(address: $0.serverIdentifier)] } ?? [] : commandLine.servers
   }
+
+  /// The appliance that is asked.
+  package var server: Endpoint? { current ?? servers.first }
+
+  /// Every appliance, `first` before the others.
+  func servers(first: Endpoint) -> [Endpoint] { [first] + servers.filter { $0 != first } }
 
   /// Runs `body` with the connection to the appliance, which is kept from one use to the next.
   package func withClient<Result>(_ body: (inout StateClient) throws -> Result) throws -> Result {
@@ -47,6 +55,16 @@ package final class Boot {
       self.client = consume client
       throw error
     }
+  }
+
+  /// Turns to the next appliance of the list, where there is another.
+  func turnToNextServer() {
+    let servers = servers
+    guard servers.count > 1, let server else { return }
+    let next = servers[((servers.firstIndex(of: server) ?? -1) + 1) % servers.count]
+    current = next
+    client = nil
+    say("  the next appliance to be asked is \(next)")
   }
 
   package func say(_ line: String) { console.say(line) }

@@ -68,8 +68,10 @@ extension Configuration {
     if let section = try root.section("provisioner", allowed: ["port"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
     }
-    if let section = try root.section("admin", allowed: ["port"]) {
+    if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
+      let address = "an IPv4 address of this machine, or 0.0.0.0 for all of them"
+      result.admin.address = try section.value("address", allowed: address) { IPv4Address($0) } ?? result.admin.address
       if result.admin.port == result.provisioner.port {
         throw section.error(
           "port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")

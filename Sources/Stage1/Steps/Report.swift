@@ -11,7 +11,13 @@ enum Report {
         state: "init", boot: boot.commandLine.boot,
         hardwareAddresses: NetworkCard.addresses(first: boot.card?.hardwareAddress, of: boot.cards),
         address: boot.lease?.address, facts: MachineFacts.read(generation: nil))
-      let plan = try boot.withClient { client in try client.report(report) }
+      let plan: Plan
+      do {
+        plan = try boot.withClient { client in try client.report(report) }
+      } catch {
+        boot.turnToNextServer()
+        throw error
+      }
       boot.flush()
       if let reason = plan.restart {
         boot.say("the appliance says: \(reason)")
