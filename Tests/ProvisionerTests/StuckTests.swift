@@ -1,4 +1,5 @@
 import CapsuleFormat
+import ConfigurationFile
 import Foundation
 import NetworkTypes
 import StateProtocol
