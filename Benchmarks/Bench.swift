@@ -4,7 +4,7 @@ import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp or boot; all by default),
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, http or boot; all by default),
 /// BENCH_JSON names a file for the figures.
 @main
 struct Bench {
@@ -18,12 +18,13 @@ struct Bench {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
       let only = environment["BENCH_ONLY"] ?? ""
-      guard ["", "dhcp", "tftp", "boot"].contains(only) else {
-        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp and boot")
+      guard ["", "dhcp", "tftp", "http", "boot"].contains(only) else {
+        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, http and boot")
       }
       var rows: [Row] = []
       if ["", "dhcp"].contains(only) { rows += try await DHCPComparison(rounds: rounds).run { say("bench: \($0)") } }
       if ["", "tftp"].contains(only) { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "http"].contains(only) { rows += try await HTTPComparison(rounds: rounds).run { say("bench: \($0)") } }
       if ["", "boot"].contains(only) { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
       if let file = environment["BENCH_JSON"], !file.isEmpty {
@@ -57,6 +58,13 @@ struct Bench {
         throw LabError("tftp-client ADDRESS FILE CLIENTS WINDOW")
       }
       var client = try TFTPClient(address: address, path: words[2], clients: clients, window: window)
+      say(String(decoding: try JSONEncoder().encode(try client.run()), as: UTF8.self))
+    case "http-client" where words.count == 6:
+      guard let address = IPv4Address(words[1]), let port = UInt16(words[2]), let connections = Int(words[4]),
+        let downloads = Int(words[5])
+      else { throw LabError("http-client ADDRESS PORT PATH CONNECTIONS DOWNLOADS") }
+      let client = HTTPClient(
+        address: address, port: port, path: words[3], connections: connections, downloads: downloads)
       say(String(decoding: try JSONEncoder().encode(try client.run()), as: UTF8.self))
     case "tftp-flood" where words.count == 4:
       guard let address = IPv4Address(words[1]), let count = Int(words[3]), count >= 2 else {

@@ -27,6 +27,14 @@ package struct CapsuleError: Error, Sendable, CustomStringConvertible {
     case damagedBlob
     case missingBlob
     case badManifest
+    /// A mount that is needed is not there, or is not whole.
+    case notMounted
+    /// Somebody else is at it.
+    case busy
+    /// A key that cannot be used, or is not there.
+    case badKey
+    /// A signature is missing, or is none of the capsule's.
+    case badSignature
   }
 
   package var code: Code

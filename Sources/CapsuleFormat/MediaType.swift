@@ -11,6 +11,10 @@ package enum MediaType {
   package static let initramfs = "application/vnd.perseid.capsule.initramfs.v1"
   /// A cpio image with `/init` alone, to be put behind the initramfs.
   package static let stage1 = "application/vnd.perseid.capsule.stage1.v1"
+  /// Of a signed capsule: the manifest that is signed.
+  package static let signedManifest = "application/vnd.perseid.capsule.manifest.v1+json"
+  /// Of a signed capsule: 64 bytes of Ed25519 signature of that manifest.
+  package static let signature = "application/vnd.perseid.capsule.signature.ed25519.v1"
   /// A `FileBundle` of `STATE/NN-name` and `STATE/NN-name.server`.
   package static let nodescripts = "application/vnd.perseid.capsule.nodescripts.v1.tar+zstd"
   /// A `FileBundle` of what configures and keeps the capsule: `capsule.yaml`, `recipe.yaml`, `hooks/NAME`, lists.

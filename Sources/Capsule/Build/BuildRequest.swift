@@ -44,6 +44,16 @@ package struct BuildProgress: Hashable, Sendable {
   package var note: String?
   /// While packing: frames of those packed so far that an earlier build had made.
   package var copiedFrames: Int?
+
+  package init(
+    phase: Phase, completedBytes: Int64, totalBytes: Int64?, note: String? = nil, copiedFrames: Int? = nil
+  ) {
+    self.phase = phase
+    self.completedBytes = completedBytes
+    self.totalBytes = totalBytes
+    self.note = note
+    self.copiedFrames = copiedFrames
+  }
 }
 
 package typealias ProgressHandler = @Sendable (BuildProgress) -> Void

@@ -158,7 +158,7 @@ package struct Verification: Hashable, Sendable {
     guard problems.count == before else { return }
     // All entries are the same, so the streams have the same boundaries; now the contents.
     before = problems.count
-    var stream = TarStream(tree)
+    var stream = try TarStream(tree, StreamPlan(tree, settled: 0))
     for (number, frame) in try capsule.frames(from: store).frames.enumerated() {
       try Task.checkCancellation()
       var piece = [UInt8](repeating: 0, count: Int(frame.uncompressedLength))

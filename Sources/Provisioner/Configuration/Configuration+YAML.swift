@@ -62,8 +62,11 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-    if let section = try root.section("provisioner", allowed: ["port"]) {
+    if let section = try root.section("provisioner", allowed: ["port", "rate", "ratePerNode"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
+      result.provisioner.rate = try section.value("rate", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
+      result.provisioner.ratePerNode =
+        try section.value("ratePerNode", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
     }
     if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port

@@ -59,6 +59,9 @@ package struct Configuration: Hashable, Sendable {
 
   package struct Provisioner: Hashable, Sendable {
     package var port = 9870
+    /// For files, in bytes per second: for all nodes together, and for each.
+    package var rate: Int?
+    package var ratePerNode: Int?
   }
 
   package struct Admin: Hashable, Sendable {

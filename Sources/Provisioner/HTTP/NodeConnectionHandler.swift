@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import NIOHTTP1
+import NetworkTypes
 
 /// The server's end of one connection: gathers requests, hands them up one at a time, sends answers in
 /// pieces, and keeps every wait bounded.
@@ -25,9 +26,19 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
     case closed
   }
 
+  private enum Turn {
+    case none, waiting, granted
+  }
+
   private let limits: NodeHTTPServer.Limits
   private let requests: AsyncStream<CollectedRequest>.Continuation
   private let isAdmitted: Bool
+  private let client: IPv4Address
+  /// `nil` where connections send as fast as they can.
+  private let gate: DeliveryGate?
+  private var pass: DeliveryGate.Pass?
+  /// Whether the next piece waits for the gate, or may be sent now.
+  private var turn = Turn.none
   private var state = State.idle
   /// What a client sent behind a request that is still being answered.
   private var waiting = CircularBuffer<HTTPServerRequestPart>()
@@ -39,8 +50,11 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
   private var timer: (due: NIODeadline, task: Scheduled<Void>)?
 
   init(
-    limits: NodeHTTPServer.Limits, requests: AsyncStream<CollectedRequest>.Continuation, isAdmitted: Bool
+    limits: NodeHTTPServer.Limits, requests: AsyncStream<CollectedRequest>.Continuation, isAdmitted: Bool,
+    client: IPv4Address, gate: DeliveryGate?
   ) {
+    self.client = client
+    self.gate = gate
     self.limits = limits
     self.requests = requests
     self.isAdmitted = isAdmitted
@@ -59,6 +73,8 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
   func channelInactive(context: ChannelHandlerContext) {
     if case .sending(let transmission) = state { transmission.end(isComplete: false, at: .now()) }
     state = .closed
+    if let pass { gate?.withdraw(pass) }
+    pass = nil
     timer?.task.cancel()
     timer = nil
     waiting.removeAll()
@@ -202,9 +218,11 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
   private func sendMore(_ transmission: Transmission, _ context: ChannelHandlerContext) {
     setDeadline(limits.progressSeconds, context)
     while transmission.piecesUnderWay < 2 {
+      guard mayGoOn(transmission, context) else { break }
       let piece: IOData?
       do {
-        piece = try transmission.nextPiece(context.channel.allocator, limit: limits.pieceBytes)
+        let limit = gate == nil ? limits.pieceBytes : min(limits.pieceBytes, DeliveryGate.pieceBytes)
+        piece = try transmission.nextPiece(context.channel.allocator, limit: limit)
       } catch {
         // The head has left, so the only honest answer is to cut the connection.
         transmission.end(isComplete: false, at: .now(), error: error)
@@ -246,6 +264,39 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
       context.write(wrapOutboundOut(.end(nil)), promise: written)
     }
     context.flush()
+  }
+
+  /// Whether the rates allow the next piece now; else this is asked again when they do.
+  private func mayGoOn(_ transmission: Transmission, _ context: ChannelHandlerContext) -> Bool {
+    guard let gate, let bytes = transmission.nextFileBytes else { return true }
+    switch turn {
+    case .waiting: break
+    case .granted:
+      turn = .none
+      return true
+    case .none:
+      let pass = pass ?? makePass(context)
+      if gate.ask(pass, bytes: min(bytes, DeliveryGate.pieceBytes, limits.pieceBytes)) { return true }
+      turn = .waiting
+    }
+    // Its turn comes, however long the others have to be served before; what left last may still be on its way.
+    if transmission.piecesUnderWay == 0 { setDeadline(Self.turnSeconds, context) }
+    return false
+  }
+
+  /// Until a connection's turn comes, at the most: of thousands at a low rate.
+  private static let turnSeconds: Int64 = 3600
+
+  private func makePass(_ context: ChannelHandlerContext) -> DeliveryGate.Pass {
+    let handler = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    let pass = DeliveryGate.Pass(client: client, eventLoop: context.eventLoop) {
+      let (handler, context) = handler.value
+      guard case .waiting = handler.turn, case .sending(let transmission) = handler.state else { return }
+      handler.turn = .granted
+      handler.sendMore(transmission, context)
+    }
+    self.pass = pass
+    return pass
   }
 
   private func answered(_ context: ChannelHandlerContext) {

@@ -31,6 +31,8 @@ package final class NodeHTTPServer: Service {
     package var windDownSeconds: Int64 = 5
     /// Of a body that are written at once.
     package var pieceBytes = 512 << 10
+    /// Of files, in bytes per second.
+    package var rates = DeliveryRates()
 
     package init() {}
   }
@@ -47,6 +49,8 @@ package final class NodeHTTPServer: Service {
   private let logger: Logger
   private let group: MultiThreadedEventLoopGroup
   private let limiter: ConnectionLimiter
+  /// `nil` where there is no limit.
+  private let gate: DeliveryGate?
   private let listening = Mutex<Listening?>(nil)
 
   private struct Listening {
@@ -67,6 +71,7 @@ package final class NodeHTTPServer: Service {
     self.limits = limits
     self.logger = logger
     self.group = group
+    gate = limits.rates.isLimited ? DeliveryGate(limits.rates) : nil
     limiter = ConnectionLimiter(total: limits.connections, perClient: limits.connectionsPerClient)
   }
 
@@ -78,6 +83,7 @@ package final class NodeHTTPServer: Service {
     let (connections, continuation) = AsyncStream.makeStream(of: NodeConnection.self)
     let limits = limits
     let limiter = limiter
+    let gate = gate
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -91,7 +97,7 @@ package final class NodeHTTPServer: Service {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          let connection = try Self.setUp(channel, limits: limits, limiter: limiter)
+          let connection = try Self.setUp(channel, limits: limits, limiter: limiter, gate: gate)
           if let connection { continuation.yield(connection) }
         }
       }
@@ -169,7 +175,7 @@ package final class NodeHTTPServer: Service {
 
   /// - Returns: `nil` where the connection is one too many: its handler says so and closes.
   private static func setUp(
-    _ channel: any Channel, limits: Limits, limiter: ConnectionLimiter
+    _ channel: any Channel, limits: Limits, limiter: ConnectionLimiter, gate: DeliveryGate?
   ) throws -> NodeConnection? {
     guard let client = channel.remoteAddress.flatMap(IPv4Address.init),
       let server = channel.localAddress.flatMap(IPv4Address.init), let port = channel.localAddress?.port
@@ -187,7 +193,8 @@ package final class NodeHTTPServer: Service {
     try channel.pipeline.syncOperations.addHandlers(
       HTTPResponseEncoder(),
       ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: header)),
-      NodeConnectionHandler(limits: limits, requests: continuation, isAdmitted: isAdmitted))
+      NodeConnectionHandler(
+        limits: limits, requests: continuation, isAdmitted: isAdmitted, client: client, gate: gate))
     guard isAdmitted else { return nil }
     return NodeConnection(channel: channel, requests: requests, client: client, server: server, port: port)
   }

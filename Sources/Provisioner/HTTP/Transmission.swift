@@ -22,6 +22,11 @@ final class Transmission {
     self.promise = promise
   }
 
+  /// Bytes of a file that come next; `nil` where something else does.
+  var nextFileBytes: Int? {
+    if case .file(_, _, let range) = slices.first { range.count } else { nil }
+  }
+
   var isAllHandedOver: Bool { slices.isEmpty }
 
   /// The next piece to write, at most `limit` bytes; `nil` where all has been handed over.

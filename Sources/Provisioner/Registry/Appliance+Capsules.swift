@@ -1,16 +1,17 @@
+import Capsule
 package import CapsuleFormat
 
 extension Appliance {
+  private var mounts: CapsuleMounts { CapsuleMounts(directory: configuration.paths.mounts) }
+
   package func capsules() -> [CapsuleView] {
     let defaults = registry.defaults
-    return registry.read { view in
+    let (records, counts, running) = registry.read { view in
       var counts: [String: Int] = [:]
       for node in view.nodes.values { counts[view.effective(node, defaults).vnfs, default: 0] += 1 }
-      let running = view.runningCounts()
-      return view.capsules.values.sorted { $0.name < $1.name }.compactMap { record in
-        Self.view(record, counts[record.name] ?? 0, running)
-      }
+      return (view.capsules.values.sorted { $0.name < $1.name }, counts, view.runningCounts())
     }
+    return records.compactMap { view($0, counts[$0.name] ?? 0, running) }
   }
 
   package func capsule(_ name: String) throws -> CapsuleView {
@@ -26,13 +27,16 @@ extension Appliance {
         + (names.isEmpty ? "There is none yet: make one with 'perseid vnfs import'." : "There are: \(names)."))
   }
 
-  private static func view(
+  private func view(
     _ record: CapsuleRecord, _ nodes: Int, _ running: [CapsuleFormat.Digest: Int]
   ) -> CapsuleView? {
     guard let current = record.currentGeneration else { return nil }
+    let mount = mounts.state(of: record.name)
     return CapsuleView(
       name: record.name, version: current.version, generation: current.number, digest: current.digest.description,
-      kernel: current.kernel, bytes: current.bytes, mountPath: nil, operatingSystem: current.operatingSystem,
+      kernel: current.kernel, bytes: current.bytes,
+      mountPath: mount == nil || mount == .interrupted ? nil : mounts.path(of: record.name),
+      mountState: mount?.rawValue, operatingSystem: current.operatingSystem,
       architecture: current.architecture, nodes: nodes, created: current.registered,
       generations: record.generations.map { generation in
         CapsuleView.GenerationView(
@@ -72,6 +76,11 @@ extension Appliance {
   /// boots from them goes on. Refused while it is assigned.
   package func deleteCapsule(_ name: String) async throws -> CapsuleView {
     let capsule = try capsule(name)
+    guard capsule.mountState == nil else {
+      throw ApplianceError(
+        .refused, "The capsule \(name) is mounted. Keep what was changed (perseid vnfs umount \(name)), or throw it "
+          + "away (perseid vnfs close \(name)), and delete it then.")
+    }
     let defaults = registry.defaults
     try await registry.update { view in
       let users = view.nodes.values.filter { view.effective($0, defaults).vnfs == name }.map(\.name).sorted()

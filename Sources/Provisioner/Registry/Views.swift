@@ -144,7 +144,10 @@ package struct CapsuleView: Hashable, Sendable, Codable {
   /// The kernel's release.
   package var kernel: String
   package var bytes: Int64
+  /// Where it is unpacked to be changed.
   @OrNull package var mountPath: String?
+  /// `mounted`, `busy` while a command or a shell is at it, `interrupted` where only `close` is of use.
+  @OrNull package var mountState: String?
   @OrNull package var operatingSystem: String?
   package var architecture: String
   /// How many nodes it is assigned to.

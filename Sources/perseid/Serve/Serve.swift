@@ -46,7 +46,11 @@ struct Serve: AsyncParsableCommand {
         port: configuration.tftp.port, usesSinglePort: configuration.tftp.singlePort,
         subnets: interfaces.map(\.subnet) + configuration.dhcp.relayed.map(\.subnet)),
       source: appliance.bootContent, observer: appliance.observer, logger: logger)
-    let http = NodeHTTPServer(api: appliance.nodeService, port: configuration.provisioner.port, logger: logger)
+    var limits = NodeHTTPServer.Limits()
+    limits.rates = DeliveryRates(
+      total: configuration.provisioner.rate, perClient: configuration.provisioner.ratePerNode)
+    let http = NodeHTTPServer(
+      api: appliance.nodeService, port: configuration.provisioner.port, limits: limits, logger: logger)
     try await http.start()
 
     let readiness = Readiness(parts: interfaces.count + (configuration.admin.port > 0 ? 2 : 1)) {

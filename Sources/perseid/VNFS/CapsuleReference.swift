@@ -8,6 +8,10 @@ struct CapsuleReference: ExpressibleByArgument, Hashable {
   var name: String
   var generation: Int?
 
+  init(name: String) {
+    self.name = name
+  }
+
   init?(argument: String) {
     let parts = argument.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard let name = parts.first, !name.isEmpty else { return nil }

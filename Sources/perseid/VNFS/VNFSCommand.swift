@@ -6,6 +6,7 @@ struct VNFSCommand: AsyncParsableCommand {
     commandName: "vnfs", abstract: "Capsules: what nodes boot into.",
     subcommands: [
       VNFSImport.self, VNFSList.self, VNFSShow.self, VNFSHistory.self, VNFSRollback.self, VNFSDiff.self,
-      VNFSVerify.self, VNFSClone.self, VNFSDelete.self, VNFSCollect.self,
+      VNFSVerify.self, VNFSClone.self, VNFSMount.self, VNFSUmount.self, VNFSClose.self, VNFSShell.self, VNFSDelete.self,
+      VNFSCollect.self,
     ], aliases: ["capsule"])
 }

@@ -12,11 +12,11 @@ struct VNFSList: ShowingVerb {
 
   func text(_ capsules: [CapsuleView]) -> String {
     if capsules.isEmpty { return "There are no capsules yet. Make one: perseid vnfs import DIRECTORY|TAR\n" }
-    var table = Table(["NAME", "GENERATION", "KERNEL", "SIZE", "NODES", "SYSTEM"], rightAligned: [1, 3, 4])
+    var table = Table(["NAME", "GENERATION", "KERNEL", "SIZE", "NODES", "MOUNT", "SYSTEM"], rightAligned: [1, 3, 4])
     for capsule in capsules {
       table.add([
         capsule.name, String(capsule.generation), capsule.kernel, Quantity.bytes(capsule.bytes), String(capsule.nodes),
-        capsule.operatingSystem,
+        capsule.mountState, capsule.operatingSystem,
       ])
     }
     return table.text

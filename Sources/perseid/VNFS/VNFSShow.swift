@@ -26,7 +26,9 @@ struct VNFSShow: ShowingVerb {
     sheet.add("size", Quantity.bytes(capsule.bytes))
     sheet.add("nodes", String(capsule.nodes))
     sheet.add("created", capsule.created.description)
-    sheet.add("mounted at", capsule.mountPath)
+    sheet.add(
+      "mounted at",
+      capsule.mountState == "interrupted" ? "interrupted: perseid vnfs close \(capsule.name)" : capsule.mountPath)
     return sheet.text + "\n" + GenerationTable.text(capsule.generations)
   }
 }

@@ -1,0 +1,108 @@
+import CLinux
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Runs programs inside a tree as on a machine of its own: a chroot with mount and process name spaces of its own,
+/// with /proc, /sys and /dev, a /run of its own, and the host's name servers. Nothing of that is in the tree
+/// itself, but for an empty file that resolv.conf is put over where there is none, which is taken away again.
+///
+/// No jail: who is root in it can do what root can. Hooks come from the capsule, whose code runs on the nodes as root.
+package struct TreeRoom {
+  let directory: String
+
+  package init(directory: String) {
+    self.directory = directory
+  }
+
+  /// Runs a program to its end. Processes that it leaves behind end with it.
+  ///
+  /// - Parameters:
+  ///   - command: A program in the tree with its arguments; empty for a shell.
+  ///   - isInteractive: Whether it has this process's standard input and output; else nothing to read, and what it
+  ///     prints goes to standard error.
+  ///   - environment: Besides PATH, HOME and TERM.
+  /// - Returns: The exit code; 128 and the number of a signal that ended it.
+  package func run(
+    _ command: [String], isInteractive: Bool, environment: [String: String] = [:]
+  ) throws(CapsuleError) -> Int32 {
+    guard geteuid() == 0 else {
+      throw CapsuleError(
+        .tool, "Programs can be run inside a capsule by root only", remedy: "Run the command as root")
+    }
+    var variables = environment
+    variables["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    variables["HOME"] = "/root"
+    variables["LC_ALL"] = "C.UTF-8"
+    variables["TERM"] = getenv("TERM").map { String(cString: $0) } ?? "dumb"
+    let shell = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l"]
+    let words =
+      [
+        "unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private", "/bin/sh", "-c",
+        Self.script, "perseid-room", directory, "env", "-i",
+      ] + variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + ["chroot", directory]
+      + (command.isEmpty ? shell : command)
+    guard let null = FileDescriptor.open("/dev/null", O_RDONLY) else { throw .reading("/dev/null", errno: errno) }
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    var process: pid_t = 0
+    let failure = clinux_spawn_filter(&process, &arguments, isInteractive ? 0 : null.number, isInteractive ? 1 : 2)
+    guard failure == 0 else {
+      throw CapsuleError(
+        .tool, "The program 'unshare' cannot be started: \(CapsuleError.text(of: failure))",
+        remedy: "Install the package util-linux")
+    }
+    var status: Int32 = 0
+    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    let signal = status & 0x7F
+    return signal == 0 ? status >> 8 & 0xFF : 128 + signal
+  }
+
+  /// `$1` is the tree, what is behind it the command. Mounts are gone with the name space. A tree is not to be trusted:
+  /// nothing is mounted where a link could lead out of it.
+  private static let script = """
+    set -eu
+    tree=$1
+    shift
+    plain() { [ -d "$1" ] && [ ! -L "$1" ]; }
+    if plain "$tree/proc"; then mount -t proc proc "$tree/proc"; fi
+    if plain "$tree/sys"; then mount --rbind /sys "$tree/sys"; fi
+    if plain "$tree/dev"; then mount --rbind /dev "$tree/dev"; fi
+    made=
+    if plain "$tree/run" && plain "$tree/etc" && [ -r /etc/resolv.conf ]; then
+      names=$tree/run/perseid-resolv.conf
+      stamp=$tree/run/perseid-stamp
+      mount -t tmpfs -o mode=755 tmpfs "$tree/run"
+      cat /etc/resolv.conf >"$names"
+      if [ -L "$tree/etc/resolv.conf" ]; then
+        # As a rule to a file that a service makes in /run, which is ours here.
+        target=$(readlink "$tree/etc/resolv.conf")
+        case $target in
+          /run/*) target=${target#/} ;;
+          ../run/*) target=${target#../} ;;
+          *) target= ;;
+        esac
+        case $target in '' | *..*) ;; *) mkdir -p "$tree/${target%/*}" && cp "$names" "$tree/$target" ;; esac
+      else
+        if [ ! -e "$tree/etc/resolv.conf" ]; then
+          touch -r "$tree/etc" "$stamp"
+          : >"$tree/etc/resolv.conf"
+          made=1
+        fi
+        mount --bind "$names" "$tree/etc/resolv.conf"
+      fi
+    fi
+    status=0
+    "$@" || status=$?
+    if [ -n "$made" ]; then
+      umount -l "$tree/etc/resolv.conf"
+      rm -f "$tree/etc/resolv.conf"
+      touch -r "$stamp" "$tree/etc"
+    fi
+    exit $status
+    """
+}

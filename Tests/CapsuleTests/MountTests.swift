@@ -1,0 +1,171 @@
+import Capsule
+import CapsuleFormat
+import Foundation
+import TestSupport
+import Testing
+
+/// Unpacking, changing and closing take root, as they do in life.
+@Suite(.enabled(if: isRoot && isInstalled("zstd") && isInstalled("unshare")))
+struct MountTests {
+  let tree: SyntheticTree
+  let state: TemporaryDirectory
+  let store: ContentStore
+  let mounts: CapsuleMounts
+
+  init() throws {
+    tree = try SyntheticTree()
+    state = try TemporaryDirectory()
+    store = try ContentStore(directory: state.path)
+    mounts = CapsuleMounts(directory: state.path + "/mounts")
+  }
+
+  func build(_ source: String? = nil) async throws -> StoredCapsule {
+    let request = BuildRequest(
+      source: source ?? tree.source, nodeExecutable: "\(tree.directory.path)/perseid-node",
+      busybox: "\(tree.directory.path)/busybox")
+    return try await CapsuleBuilder(store: store).build(request)
+  }
+
+  /// A chroot has programs only if they are put there.
+  func addBusybox() throws {
+    try tree.directory.run(
+      """
+      mkdir -p tree/bin tree/proc tree/sys tree/dev tree/run tree/tmp
+      cp /bin/busybox tree/bin/busybox
+      for name in sh cat ls touch test sleep ps env; do ln -s busybox tree/bin/$name; done
+      """)
+  }
+
+  @Test func `a mounted tree packed again without a change is the same capsule, and with one is another`() async throws {
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 3, from: store)
+    #expect(mounts.state(of: "acme") == .mounted)
+    #expect(mounts.record(of: "acme")?.generation == 3)
+    let path = mounts.path(of: "acme")
+    let again = try await build(path)
+    #expect(try again.contents(in: store) == mounts.record(of: "acme")?.contents)
+    #expect(again.rootFileSystem.digest == capsule.rootFileSystem.digest)
+    try Data("new".utf8).write(to: URL(fileURLWithPath: path + "/etc/new"))
+    #expect(try await build(path).contents(in: store) != mounts.record(of: "acme")?.contents)
+    #expect { try mounts.mount(capsule, name: "acme", generation: 3, from: store) } throws: {
+      ($0 as? CapsuleError)?.code == .busy
+    }
+    try mounts.remove("acme")
+    #expect(mounts.state(of: "acme") == nil)
+    #expect(try state.run("ls mounts") == "")
+  }
+
+  @Test func `what was interrupted is told, and closing cleans it up`() async throws {
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    for phase in ["unpacking", "removing"] {
+      try state.run("sed -i 's/\"phase\":\"[a-z]*\"/\"phase\":\"\(phase)\"/' mounts/.records/acme.json")
+      #expect(mounts.state(of: "acme") == .interrupted)
+      #expect { try mounts.mounted("acme") } throws: { "\($0)".contains("perseid vnfs close acme") }
+      #expect { try mounts.mount(capsule, name: "acme", generation: 1, from: store) } throws: {
+        ($0 as? CapsuleError)?.code == .notMounted
+      }
+    }
+    try mounts.remove("acme")
+    #expect(mounts.state(of: "acme") == nil)
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    #expect(mounts.state(of: "acme") == .mounted)
+  }
+
+  @Test func `a mount that fails leaves nothing`() async throws {
+    let capsule = try await build()
+    let blob = store.path(of: capsule.rootFileSystem.digest)
+    try state.run("chmod u+w '\(blob)'; printf XXXX >'\(blob)'")
+    #expect(throws: CapsuleError.self) { try mounts.mount(capsule, name: "acme", generation: 1, from: store) }
+    #expect(mounts.state(of: "acme") == nil)
+    #expect(try state.run("ls mounts") == "")
+  }
+
+  @Test func `who runs something in a tree keeps others from packing it, and shows as busy`() async throws {
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    do {
+      let lock = try mounts.lock("acme", isShared: true)
+      let second = try mounts.lock("acme", isShared: true)
+      #expect(mounts.state(of: "acme") == .busy)
+      #expect { try mounts.lock("acme") } throws: { ($0 as? CapsuleError)?.code == .busy }
+      withExtendedLifetime((lock, second)) {}
+    }
+    #expect(mounts.state(of: "acme") == .mounted)
+    _ = try mounts.lock("acme")
+  }
+
+  @Test func `a tree with something mounted in it is not removed`() async throws {
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    let path = mounts.path(of: "acme")
+    try state.run("mkdir '\(path)/srv'; mount -t tmpfs tmpfs '\(path)/srv'")
+    defer { _ = try? state.run("umount '\(path)/srv'") }
+    #expect { try mounts.remove("acme") } throws: { "\($0)".contains("\(path)/srv") }
+    #expect(mounts.state(of: "acme") == .mounted)
+  }
+
+  @Test(.enabled(if: isInstalled("busybox")))
+  func `a command in the tree has processes, devices and name servers of its own, and leaves only what it writes`()
+    async throws
+  {
+    try addBusybox()
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    let path = mounts.path(of: "acme")
+    let before = try state.run("cd '\(path)'; find . -printf '%P|%y|%m|%T@|%s\\n' | sort")
+    let room = TreeRoom(directory: path)
+    func shell(_ script: String) throws -> Int32 {
+      try room.run(["/bin/sh", "-c", script], isInteractive: false, environment: ["VNFS": "acme"])
+    }
+    #expect(
+      try shell("test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme") == 0)
+    #expect(try shell("exit 7") == 7)
+    if FileManager.default.isReadableFile(atPath: "/etc/resolv.conf") {
+      let own = try Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf"))
+      if !own.isEmpty { #expect(try shell("test -s /etc/resolv.conf") == 0) }
+    }
+    #expect(try state.run("cd '\(path)'; find . -printf '%P|%y|%m|%T@|%s\\n' | sort") == before)
+    #expect(try shell("sleep 1000 & touch /etc/made") == 0)
+    #expect(FileManager.default.fileExists(atPath: path + "/etc/made"))
+    try mounts.remove("acme")
+  }
+
+  @Test(.enabled(if: isInstalled("busybox")), arguments: ["link", "file", "none"])
+  func `name servers are there whatever the tree's resolv.conf is, which stays as it was`(_ kind: String) async throws {
+    try addBusybox()
+    switch kind {
+    case "link": try tree.directory.run("ln -s ../run/systemd/resolve/stub-resolv.conf tree/etc/resolv.conf")
+    case "file": try tree.directory.run("echo own >tree/etc/resolv.conf")
+    default: break
+    }
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    let room = TreeRoom(directory: mounts.path(of: "acme"))
+    #expect(
+      try room.run(["/bin/sh", "-c", "test -e /etc/resolv.conf && ! grep -q own /etc/resolv.conf"], isInteractive: false)
+        == 0)
+    let again = try await build(mounts.path(of: "acme"))
+    #expect(try again.contents(in: store) == capsule.contents(in: store))
+  }
+
+  @Test(.enabled(if: isInstalled("busybox")))
+  func `hooks of the capsule run inside its tree, and their failure is told`() async throws {
+    try addBusybox()
+    try tree.directory.run(
+      """
+      mkdir -p tree/etc/perseid/hooks
+      printf '#!/bin/sh\\necho "$VNFS" >/etc/from-hook\\n' >tree/etc/perseid/hooks/mount
+      printf '#!/bin/sh\\nexit 3\\n' >tree/etc/perseid/hooks/umount
+      chmod +x tree/etc/perseid/hooks/*
+      """)
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    let path = mounts.path(of: "acme")
+    #expect(try CapsuleHooks.run(.mount, in: path, environment: ["VNFS": "acme"]))
+    #expect(try String(contentsOfFile: path + "/etc/from-hook", encoding: .utf8) == "acme\n")
+    #expect(!FileManager.default.fileExists(atPath: "/etc/from-hook"))
+    #expect { try CapsuleHooks.run(.umount, in: path, environment: [:]) } throws: { "\($0)".contains("exit code 3") }
+    #expect(try !CapsuleHooks.run(.close, in: path, environment: [:]))
+  }
+}
