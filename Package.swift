@@ -136,7 +136,8 @@ let package = Package(
     tests("CapsuleTests", ["Capsule", "CapsuleFormat", "TestSupport", crypto]),
     tests(
       "ProvisionerTests",
-      ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
+      ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging],
+      exclude: ["OpenAPI"]),
     tests(
       "StateClientTests",
       ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "TestSupport"]),
