@@ -1,3 +1,4 @@
+import ConfigurationFile
 package import DHCPWire
 package import NetworkTypes
 
