@@ -31,29 +31,32 @@ package struct StateService: Sendable {
 
   /// - Throws: `ApplianceError` with code `invalid` where the report cannot be, `notFound` where a machine that
   ///   is no node reports another state than `init`.
-  package func plan(for report: StateReport, from origin: Origin, now: Timestamp = .now) async throws -> Plan {
+  package func plan(for report: StateReport, from origin: Origin, now: Moment = .now) async throws -> Plan {
     guard NodeName.isValidState(report.state) else {
       throw ApplianceError(
         .invalid,
         "'\(report.state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
     let macs = try cards(report.hardwareAddresses)
     let isInit = report.state == "init"
-    let (node, boot) = try await identify(report, macs, origin, now)
+    let (node, boot) = try await identify(report, macs, origin, now.time)
     if isInit { try await join(macs, to: node.name) }
     ledger.remember(boot?.mac ?? macs[0], at: origin.client)
-    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now) }
+    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now.time) }
     let contact = board.contact(
       node.name, state: report.state, boot: boot?.id, address: report.address ?? origin.client,
-      generation: report.facts.generation, now: now)
+      facts: report.facts.bounded, now: now)
     let card = boot?.mac ?? macs[0]
-    if isInit || contact.isNewState || contact.wasSilent {
-      ledger.record(card, .state, report.state, words(report, contact), now: now)
+    // Who waits asks again and again.
+    if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
+      ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
     let plan = try await answer(report, node, boot, card, origin)
-    if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
+    if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
+      ledger.record(card, .state, "wait", wait.reason, now: now.time)
+    }
     return plan
   }
 
@@ -138,7 +141,7 @@ package struct StateService: Sendable {
 
   /// Takes down what happened on a node.
   /// - Throws: `ApplianceError`.
-  package func record(_ report: EventReport, from origin: Origin, now: Timestamp = .now) throws {
+  package func record(_ report: EventReport, from origin: Origin, now: Moment = .now) throws {
     let macs = try cards(report.hardwareAddresses)
     guard report.events.count <= 1024 else {
       throw ApplianceError(.invalid, "A report has at most 1024 events; this one has \(report.events.count).")
@@ -149,7 +152,7 @@ package struct StateService: Sendable {
     }
     let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
     if let boot, boot.node == node?.name {
-      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now)
+      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
     }
     let lastProgress = report.events.lastIndex(where: Self.isPlainProgress)
     for (index, event) in report.events.enumerated() {
@@ -161,9 +164,9 @@ package struct StateService: Sendable {
         ledger.show(
           card, .step, "\(name) progress", words, completed: event.completedBytes, total: event.totalBytes)
       } else {
-        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
+        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
       }
-      if let node { board.step(node.name, name, "\(event.outcome.rawValue): \(words)", now: now) }
+      if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }
   }
 

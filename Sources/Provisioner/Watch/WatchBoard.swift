@@ -42,23 +42,18 @@ package struct WatchBoard: Hashable, Sendable {
     for status in statuses {
       var row = Row(
         name: status.name, state: status.state, step: status.step, trouble: Self.trouble(status), boot: status.boot,
-        since: now)
-      if let known = old[status.name] {
-        if known.boot == row.boot, known.state == row.state {
-          (row.since, row.progress) = (known.since, known.progress)
-          if row.step == nil { row.step = known.step }
-        }
-      } else if let last = status.lastContact, !row.isBooting {
-        row.since = last
+        since: status.since ?? now)
+      if let known = old[status.name], known.boot == row.boot, known.state == row.state {
+        (row.since, row.progress) = (known.since, known.progress)
+        if row.step == nil { row.step = known.step }
       }
       rows[status.name] = row
     }
   }
 
   private static func trouble(_ status: NodeStatusView) -> String? {
-    guard let detail = status.detail else { return nil }
-    let isTrouble = ["stuck", "silent", "failed"].contains { detail.hasPrefix($0) }
-    return isTrouble ? detail : nil
+    if status.condition == .stuck || status.condition == .silent { return status.detail ?? status.condition.rawValue }
+    return status.detail.flatMap { $0.hasPrefix("failed") ? $0 : nil }
   }
 
   package mutating func take(_ event: TimelineEvent) {

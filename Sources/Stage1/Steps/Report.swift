@@ -19,6 +19,11 @@ enum Report {
         throw error
       }
       boot.flush()
+      if let reason = plan.restart {
+        boot.say("the appliance says: \(reason)")
+        boot.say("  the machine restarts now")
+        throw RestartNeeded(reason: reason)
+      }
       guard let wait = plan.wait else {
         boot.plan = plan
         boot.say("node \(plan.nodeName), \(plan.steps.count) steps from \(boot.server?.description ?? "the appliance")")
