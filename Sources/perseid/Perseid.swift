@@ -15,7 +15,7 @@ struct Perseid: AsyncParsableCommand {
     version: "perseid \(Appliance.version)",
     subcommands: [
       Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, KeyCommand.self, TokenCommand.self, Watch.self,
-      Info.self, Doctor.self,
+      ChangeLog.self, Info.self, Doctor.self,
     ])
 }
 

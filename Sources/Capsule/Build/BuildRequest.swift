@@ -32,6 +32,8 @@ package struct BuildProgress: Hashable, Sendable {
     case checking
     /// A stored capsule's root file system is unpacked.
     case unpacking
+    /// Blobs are copied out of a capsule's file, or into one.
+    case copying
     case done
   }
 

@@ -34,7 +34,7 @@ extension Configuration {
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
     let node = try YAMLSection.compose(yaml, file: file)
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states", "capsules"]
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states", "capsules"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
@@ -88,6 +88,9 @@ extension Configuration {
       }
     }
     try result.readDefaults(root)
+    let policies = Discovery.allCases.map(\.rawValue).joined(separator: ", ")
+    result.discovery =
+      try root.value("discovery", allowed: policies) { Discovery(rawValue: $0) } ?? result.discovery
     try result.readStates(root)
     if let section = try root.section("capsules", allowed: ["keep", "requireSignature"]) {
       result.capsules.keep = try section.integer("keep", 1...1000, unit: "generations") ?? result.capsules.keep

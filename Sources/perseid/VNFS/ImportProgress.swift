@@ -62,6 +62,7 @@ final class ImportProgress: Sendable {
     case .initramfs: "putting the initramfs together"
     case .checking: "checking the capsule"
     case .unpacking: "unpacking the root file system"
+    case .copying: "copying the capsule"
     case .done: "done"
     }
   }
