@@ -37,7 +37,7 @@ import Testing
     #expect(try directory.run("stat -c %a keys/lab.key keys") == "600\n700\n")
     let digest = try capsule()
     let signature = try sign(digest, "lab")
-    try directory.write(signature.signature, to: "signature")
+    try directory.write(signature.bytes, to: "signature")
     let manifest = store.path(of: digest)
     try directory.run(
       "openssl pkeyutl -verify -pubin -inkey keys/lab.pub -rawin -in '\(manifest)' -sigfile signature")
@@ -91,8 +91,10 @@ import Testing
   @Test func `a false signature of a trusted key is refused`() throws {
     _ = try keyring.create("lab")
     let digest = try capsule()
-    var signature = try sign(digest, "lab")
-    signature.signature[10] ^= 1
+    let good = try sign(digest, "lab")
+    var bytes = good.bytes
+    bytes[10] ^= 1
+    let signature = CapsuleSignature(key: good.key, signature: bytes)
     #expect { try SignedManifest.signers(of: digest, [signature], in: store, trusting: keyring) } throws: {
       ($0 as? CapsuleError)?.code == .badSignature
     }

@@ -5,13 +5,15 @@ import FoundationEssentials
 package struct CapsuleSignature: Hashable, Sendable, Codable {
   /// The key's identifier.
   package var key: Digest
-  /// 64 bytes, of the bytes of the capsule's manifest.
-  package var signature: [UInt8]
+  /// 64 bytes in base64, of the bytes of the capsule's manifest.
+  package var signature: String
 
   package init(key: Digest, signature: [UInt8]) {
     self.key = key
-    self.signature = signature
+    self.signature = Data(signature).base64EncodedString()
   }
+
+  package var bytes: [UInt8] { Data(base64Encoded: signature).map { Array($0) } ?? [] }
 
   package static let length = 64
 }
@@ -38,7 +40,7 @@ package enum SignedManifest {
     var manifest = try StoredCapsule.manifest(digest, in: store)
     manifest.layers.append(Descriptor(mediaType: MediaType.signedManifest, digest: digest, size: Int64(bytes.count)))
     for signature in signatures {
-      var layer = try store.write(signature.signature, mediaType: MediaType.signature)
+      var layer = try store.write(signature.bytes, mediaType: MediaType.signature)
       layer.annotations = [keyAnnotation: signature.key.description]
       manifest.layers.append(layer)
     }
@@ -90,12 +92,25 @@ package enum SignedManifest {
     var signers: [Keyring.Entry] = []
     for signature in signatures {
       guard let known = known.first(where: { $0.key.identifier == signature.key }) else { continue }
-      guard known.key.isSignature(signature.signature, of: bytes) else {
+      guard known.key.isSignature(signature.bytes, of: bytes) else {
         throw bad(digest, "its signature with the key \(known.name) is false")
       }
       if !signers.contains(known) { signers.append(known) }
     }
     return signers
+  }
+
+  /// Signs a capsule, besides whoever has signed it before.
+  ///
+  /// - Returns: All signatures.
+  package static func sign(
+    _ digest: Digest, _ signatures: [CapsuleSignature], in store: ContentStore, with name: String, of keyring: Keyring
+  ) throws -> [CapsuleSignature] {
+    let identifier = try keyring.entry(name).key.identifier
+    let bytes = try store.read(digest, limit: CapsuleManifest.sizeLimit)
+    let signature = CapsuleSignature(
+      key: identifier, signature: try keyring.privateKey(name).signature(of: bytes))
+    return signatures.filter { $0.key != identifier } + [signature]
   }
 
   private static func bad(_ digest: Digest, _ reason: String) -> CapsuleError {

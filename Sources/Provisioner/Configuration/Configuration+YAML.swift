@@ -34,7 +34,9 @@ extension Configuration {
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
     let node = try YAMLSection.compose(yaml, file: file)
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states", "capsules"]
+    let names = [
+      "network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states", "capsules",
+    ]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")

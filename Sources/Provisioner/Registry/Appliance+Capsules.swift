@@ -2,6 +2,8 @@ import Capsule
 package import CapsuleFormat
 
 extension Appliance {
+  private var keyring: Keyring { Keyring(directory: configuration.paths.keys) }
+
   private var mounts: CapsuleMounts { CapsuleMounts(directory: configuration.paths.mounts) }
 
   package func capsules() -> [CapsuleView] {
@@ -32,6 +34,7 @@ extension Appliance {
   ) -> CapsuleView? {
     guard let current = record.currentGeneration else { return nil }
     let mount = mounts.state(of: record.name)
+    let keys = record.generations.contains { $0.signatures != nil } ? (try? keyring.entries()) ?? [] : []
     return CapsuleView(
       name: record.name, version: current.version, generation: current.number, digest: current.digest.description,
       kernel: current.kernel, bytes: current.bytes,
@@ -43,7 +46,10 @@ extension Appliance {
           generation: generation.number, version: generation.version, digest: generation.digest.description,
           kernel: generation.kernel, bytes: generation.bytes, created: generation.registered,
           isCurrent: generation.number == record.current, running: running[generation.digest] ?? 0,
-          origin: generation.origin)
+          origin: generation.origin,
+          signedBy: (generation.signatures ?? []).compactMap { signature in
+            keys.first { $0.key.identifier == signature.key }?.name
+          }, signatures: generation.signatures ?? [])
       })
   }
 
@@ -53,23 +59,48 @@ extension Appliance {
     _ name: String, digest: CapsuleFormat.Digest, origin: String? = nil
   ) async throws -> CapsuleView {
     guard CapsuleName.isValid(name) else { throw NodeKeys.invalid("vnfs", name, CapsuleName.allowed) }
+    _ = try catalog.files(of: digest)
+    let (digest, signatures) = try signed(digest)
     let files = try catalog.files(of: digest)
     let now = Timestamp.now
     try await registry.update { view in
       var record = view.capsules[name] ?? CapsuleRecord(name: name, current: 0, generations: [])
-      if record.currentGeneration?.digest == digest { return ([], ()) }
+      if let index = record.generations.firstIndex(where: { $0.number == record.current && $0.digest == digest }) {
+        // The same again; whoever has signed it meanwhile is news.
+        let known = record.generations[index].signatures ?? []
+        let new = signatures.filter { signature in !known.contains { $0.key == signature.key } }
+        if new.isEmpty { return ([], ()) }
+        record.generations[index].signatures = known + new
+        return ([try .put(RecordKey.capsule + name, record)], ())
+      }
       let number = (record.generations.map(\.number).max() ?? 0) + 1
       record.generations.append(
         CapsuleRecord.Generation(
           number: number, digest: digest, registered: now,
           version: files.manifest.annotations?["org.opencontainers.image.version"], kernel: files.config.kernelRelease,
           architecture: files.config.architecture, operatingSystem: files.config.operatingSystem, bytes: files.bytes,
-          rootBytes: files.config.rootBytes, origin: origin.map { printable($0, 300) }))
+          rootBytes: files.config.rootBytes, origin: origin.map { printable($0, 300) },
+          signatures: signatures.isEmpty ? nil : signatures))
       record.current = number
       return ([try .put(RecordKey.capsule + name, record)], ())
     }
     await collectLeftovers(trimming: true)
     return try capsule(name)
+  }
+
+  /// What a manifest is without its signatures, and those of them that are of keys which are trusted.
+  /// - Throws: `ApplianceError` where a signature is false.
+  private func signed(_ digest: CapsuleFormat.Digest) throws -> (CapsuleFormat.Digest, [CapsuleSignature]) {
+    let opened: (capsule: CapsuleFormat.Digest, signatures: [CapsuleSignature])
+    let trusted: Set<CapsuleFormat.Digest>
+    do throws(CapsuleError) {
+      opened = try SignedManifest.open(digest, in: content)
+      let signers = try SignedManifest.signers(of: opened.capsule, opened.signatures, in: content, trusting: keyring)
+      trusted = Set(signers.map(\.key.identifier))
+    } catch {
+      throw ApplianceError(.refused, error.description)
+    }
+    return (opened.capsule, opened.signatures.filter { trusted.contains($0.key) })
   }
 
   /// Takes a name and its generations out of the registry; blobs go when nothing needs them any more, so that what

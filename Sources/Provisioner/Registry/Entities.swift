@@ -1,3 +1,4 @@
+package import Capsule
 package import CapsuleFormat
 package import NetworkTypes
 
@@ -97,6 +98,8 @@ package struct CapsuleRecord: Hashable, Sendable, Codable {
     package var rootBytes: Int64
     /// How it came to be, in words: `import of /srv/tree`.
     package var origin: String?
+    /// Those of keys that were trusted when it was registered.
+    package var signatures: [CapsuleSignature]?
   }
 
   package init(name: String, current: Int, generations: [Generation]) {

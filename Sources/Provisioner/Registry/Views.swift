@@ -1,3 +1,4 @@
+package import Capsule
 package import NetworkTypes
 package import StateProtocol
 
@@ -192,6 +193,9 @@ package struct CapsuleView: Hashable, Sendable, Codable {
     package var running: Int
     /// How it came to be, in words.
     @OrNull package var origin: String?
+    /// The keys that have signed it, as far as they are trusted.
+    package var signedBy: [String]
+    package var signatures: [CapsuleSignature]
   }
 }
 

@@ -32,7 +32,7 @@ struct CapsuleReference: ExpressibleByArgument, Hashable {
       let numbers = view.generations.map { String($0.generation) }.joined(separator: ", ")
       throw ApplianceError(.notFound, "There is no generation \(number) of \(name). There are: \(numbers).")
     }
-    return ResolvedCapsule(name: name, generation: number, digest: digest)
+    return ResolvedCapsule(name: name, generation: number, digest: digest, signatures: found.signatures)
   }
 }
 
@@ -41,6 +41,7 @@ struct ResolvedCapsule: Hashable, Sendable {
   var name: String
   var generation: Int
   var digest: Digest
+  var signatures: [CapsuleSignature]
 
   var words: String { "\(name), generation \(generation)" }
 }

@@ -31,14 +31,24 @@ struct VNFSImport: AsyncParsableCommand {
     let start = ContinuousClock.now
     let progress = ImportProgress()
     let capsule: StoredCapsule
+    let isArchive = try request.source.hasSuffix(".capsule") || CapsuleArchive.isCapsule(request.source)
     do {
       defer { progress.finish() }
       capsule = try await interruptible { [request] in
-        if try request.source.hasSuffix(".capsule") || CapsuleArchive.isCapsule(request.source) {
+        if isArchive {
           return try await CapsuleArchive.import(request.source, into: store) { progress.report($0) }.capsule
         }
         return try await CapsuleBuilder(store: store).build(request) { progress.report($0) }
       }
+    }
+    let signers: [String]
+    do {
+      signers = try Self.signers(of: capsule, configuration, store, isArchive: isArchive)
+    } catch {
+      // What was copied is of no use to anybody.
+      withExtendedLifetime(hold) {}
+      _ = try? await Access.with(common) { try await $0.json(AdminRequest(.post, ["collection"])) }
+      throw error
     }
     let registration = try AdminRequest(
       .post, ["vnfs"],
@@ -47,10 +57,36 @@ struct VNFSImport: AsyncParsableCommand {
     let json = try await Access.with(common) { try await $0.json(registration) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let view: CapsuleView = try Access.decode(json)
-    try show(Self.text(capsule, view, seconds: (ContinuousClock.now - start) / .seconds(1)))
+    try show(Self.text(capsule, view, signers, seconds: (ContinuousClock.now - start) / .seconds(1)))
   }
 
-  private static func text(_ capsule: StoredCapsule, _ view: CapsuleView, seconds: Double) -> String {
+  /// Who has signed a capsule, as far as they are trusted.
+  /// - Throws: `CapsuleError` where a signature is false, or one that is required is missing.
+  private static func signers(
+    of capsule: StoredCapsule, _ configuration: Configuration, _ store: ContentStore, isArchive: Bool
+  ) throws -> [String] {
+    guard isArchive else { return [] }
+    let keyring = Keyring(directory: configuration.paths.keys)
+    let (inner, signatures) = try SignedManifest.open(capsule.digest, in: store)
+    let signers = try SignedManifest.signers(of: inner, signatures, in: store, trusting: keyring).map(\.name)
+    guard signers.isEmpty else { return signers }
+    let unknown = signatures.map(\.key.description).joined(separator: ", ")
+    if configuration.capsules.requireSignature {
+      throw CapsuleError(
+        .badSignature,
+        signatures.isEmpty
+          ? "The capsule is not signed, and capsules.requireSignature in \(configuration.file) allows signed ones only"
+          : "The capsule is signed with keys that are not trusted here (\(unknown)), and capsules.requireSignature in "
+            + "\(configuration.file) allows no others",
+        remedy: "Get the public key of whoever made it by a way that you trust: perseid key trust FILE")
+    }
+    if !signatures.isEmpty { printError("It is signed with keys that are not trusted here: \(unknown)") }
+    return []
+  }
+
+  private static func text(
+    _ capsule: StoredCapsule, _ view: CapsuleView, _ signers: [String], seconds: Double
+  ) -> String {
     var sheet = Sheet()
     sheet.add("capsule", "\(view.name), generation \(view.generation)")
     sheet.add("system", capsule.config.operatingSystem)
@@ -62,7 +98,8 @@ struct VNFSImport: AsyncParsableCommand {
         + "\(Quantity.bytes(capsule.rootFileSystem.size)) compressed")
     sheet.add(
       "initramfs", "\(Quantity.bytes(capsule.initramfs.size)), and \(Quantity.bytes(capsule.stage1.size)) of stage 1")
-    sheet.add("digest", capsule.digest.description)
+    sheet.add("digest", view.digest)
+    sheet.add("signed by", signers.joined(separator: ", "))
     sheet.add("took", Quantity.seconds(seconds))
     return sheet.text
   }

@@ -23,6 +23,9 @@ struct VNFSShow: ShowingVerb {
     sheet.add("architecture", capsule.architecture)
     sheet.add("generation", String(capsule.generation))
     sheet.add("digest", capsule.digest)
+    sheet.add(
+      "signed by",
+      capsule.generations.first { $0.generation == capsule.generation }?.signedBy.joined(separator: ", "))
     sheet.add("size", Quantity.bytes(capsule.bytes))
     sheet.add("nodes", String(capsule.nodes))
     sheet.add("created", capsule.created.description)
