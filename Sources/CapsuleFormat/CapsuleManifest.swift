@@ -50,6 +50,10 @@ package struct CapsuleConfig: Hashable, Sendable, Codable {
   package var operatingSystem: String?
   /// Words for the kernel command line that the capsule wants.
   package var kernelArguments: String
+  /// What the capsule's maker calls it: `2.1`.
+  package var version: String?
+  /// How a node can have its root (`ram`, `overlay`), the default first; `nil` in older capsules: `ram`.
+  package var rootModes: [String]?
   /// Bytes of the uncompressed tar stream, and of the file contents in it.
   package var rootBytes: Int64
   /// Entries in the tar stream.

@@ -1,5 +1,6 @@
 import CapsuleFormat
 import Foundation
+import Logging
 import NetworkTypes
 import ServiceLifecycle
 import Testing
@@ -157,11 +158,12 @@ extension ControlSocketClient {
 
 /// Runs the admin API of an appliance on its control socket while `body` runs, then stops it gracefully.
 func withAdmin(
-  _ directory: TestDirectory? = nil, body: (ControlSocketClient, Appliance) async throws -> Void
+  _ directory: TestDirectory? = nil, limits: AdminServer.Limits = .init(), logger: Logger = silent,
+  adjust: (inout Configuration) -> Void = { _ in }, body: (ControlSocketClient, Appliance) async throws -> Void
 ) async throws {
-  let appliance = try await makeAppliance(directory ?? TestDirectory())
+  let appliance = try await makeAppliance(directory ?? TestDirectory(), adjust)
   let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
-  let server = AdminServer(appliance: appliance, logger: silent) { continuation.yield() }
+  let server = AdminServer(appliance: appliance, limits: limits, logger: logger) { continuation.yield() }
   let services = ServiceGroup(services: [server], logger: silent)
   try await withThrowingTaskGroup { tasks in
     tasks.addTask {
@@ -169,7 +171,7 @@ func withAdmin(
       try await services.run()
     }
     var iterator = ready.makeAsyncIterator()
-    await iterator.next()
+    for _ in 0..<server.parts { await iterator.next() }
     let client = ControlSocketClient(path: appliance.configuration.paths.controlSocket)
     let result: Result<Void, any Error>
     do { result = .success(try await body(client, appliance)) } catch { result = .failure(error) }

@@ -37,9 +37,14 @@ package struct CapsuleBuilder: Sendable {
     let node = try readFile(request.nodeExecutable, limit: 128 << 20)
     let busybox = try readFile(request.busybox, limit: 16 << 20)
     let tree = try read(request.source, progress: progress)
+    let settings = try CapsuleSettings(tree)
     let release = try OSRelease(tree)
-    let name = try CapsuleName.choose(request.name, release)
-    let kernel = try Kernel.find(in: tree)
+    let name = try CapsuleName.choose(request.name, settings, release)
+    let kernel = try Kernel.find(in: tree, settings)
+    let nodescripts = try settings.nodescripts(in: tree) { note in
+      progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: note))
+    }
+    let tools = try settings.tools(in: tree)
     progress(BuildProgress(phase: .initramfs, completedBytes: 0, totalBytes: nil, note: kernel.note))
 
     var writers: [BlobWriter] = []
@@ -51,10 +56,13 @@ package struct CapsuleBuilder: Sendable {
     }
 
     let scratch = try ScratchDirectory(in: temporaryDirectory)
-    let initramfs = try InitramfsBuilder(tree: tree, kernel: kernel, busybox: busybox, scratch: scratch).build()
+    let initramfs = try InitramfsBuilder(
+      tree: tree, kernel: kernel, settings: settings, busybox: busybox, scratch: scratch
+    ).build()
     try Self.check(node, request.nodeExecutable, matches: initramfs)
     try Self.check(busybox, request.busybox, matches: initramfs)
-    let initramfsBlob = try keep(try Self.compressed(initramfs.image), MediaType.initramfs)
+    let initramfsBlob = try keep(
+      initramfs.early + (try Self.compressed(initramfs.image)), MediaType.initramfs)
     try Task.checkCancellation()
     let stage1Blob = try keep(try Self.compressed(Stage1Image.make(node)), MediaType.stage1)
     try Task.checkCancellation()
@@ -66,13 +74,18 @@ package struct CapsuleBuilder: Sendable {
     writers.append(root.writer)
     let indexBlob = try keep(root.index.encoded(), MediaType.frameIndex)
 
-    let config = CapsuleConfig(
+    var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
-      operatingSystem: release.prettyName, kernelArguments: "",
+      operatingSystem: release.prettyName, kernelArguments: settings.kernelArguments,
       rootBytes: Int64(clamping: root.index.uncompressedLength), rootEntries: Int64(tree.items.count))
+    config.version = settings.version
+    config.rootModes = settings.rootModes?.map(\.rawValue)
+    var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
+    if !nodescripts.files.isEmpty { layers.append(try keep(try nodescripts.encoded(), MediaType.nodescripts)) }
+    if !tools.files.isEmpty { layers.append(try keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(
-      config: try keep(try canonicalJSON(config), MediaType.config),
-      layers: [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob])
+      config: try keep(try canonicalJSON(config), MediaType.config), layers: layers,
+      annotations: settings.version.map { ["org.opencontainers.image.version": $0] })
     let manifestBlob = try keep(try canonicalJSON(manifest), MediaType.manifest)
     try Task.checkCancellation()
     for writer in writers { try writer.publish() }

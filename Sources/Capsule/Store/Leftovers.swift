@@ -58,6 +58,20 @@ final class ScratchDirectory {
     self.lock = lock
   }
 
+  /// Writes a new file, making the directories it is in.
+  ///
+  /// - Parameter path: Below this directory's path.
+  func write(_ bytes: [UInt8], to path: String) throws(CapsuleError) {
+    var parent = self.path
+    for component in path.dropFirst(parent.count).split(separator: "/").dropLast() {
+      parent += "/" + component
+      guard mkdir(parent, 0o755) == 0 || errno == EEXIST else { throw .writing(parent, errno: errno) }
+    }
+    guard let file = FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600),
+      bytes.withUnsafeBytes({ file.writeAll($0) })
+    else { throw .writing(path, errno: errno) }
+  }
+
   deinit {
     Leftovers.removeTree(path)
   }

@@ -1,3 +1,5 @@
+import CapsuleFormat
+import ConfigurationFile
 import DHCPWire
 import FoundationEssentials
 import NetworkTypes
@@ -31,12 +33,7 @@ extension Configuration {
 
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
-    let node: Yams.Node?
-    do {
-      node = try Yams.compose(yaml: yaml)
-    } catch let error as YamlError {
-      throw syntaxError(error, file: file)
-    }
+    let node = try YAMLSection.compose(yaml, file: file)
     let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
@@ -68,8 +65,10 @@ extension Configuration {
     if let section = try root.section("provisioner", allowed: ["port"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
     }
-    if let section = try root.section("admin", allowed: ["port"]) {
+    if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
+      let address = "an IPv4 address of this machine, or 0.0.0.0 for all of them"
+      result.admin.address = try section.value("address", allowed: address) { IPv4Address($0) } ?? result.admin.address
       if result.admin.port == result.provisioner.port {
         throw section.error(
           "port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")
@@ -176,7 +175,8 @@ extension Configuration {
     defaults.nodeName =
       try section.value("nodeName", allowed: pattern) { NamePattern($0) == nil ? nil : $0 } ?? defaults.nodeName
     defaults.group = try section.value("group", allowed: NodeKeys.label, label) ?? defaults.group
-    defaults.vnfs = try section.value("vnfs", allowed: NodeKeys.label, label) ?? defaults.vnfs
+    defaults.vnfs =
+      try section.value("vnfs", allowed: CapsuleName.allowed) { CapsuleName.isValid($0) ? $0 : nil } ?? defaults.vnfs
     defaults.enabled = try section.bool("enabled") ?? defaults.enabled
   }
 
@@ -193,23 +193,5 @@ extension Configuration {
         "found \(states.silenceSeconds), allowed is more than readyIntervalSeconds (\(states.readyIntervalSeconds)).")
     }
     states.scriptSeconds = try section.integer("scriptSeconds", 1...300, unit: "seconds") ?? states.scriptSeconds
-  }
-
-  private static func syntaxError(_ error: YamlError, file: String) -> ConfigurationError {
-    func made(_ line: Int?, _ problem: String) -> ConfigurationError {
-      ConfigurationError(file: file, line: line, key: nil, message: "it is not YAML: \(problem).")
-    }
-    return switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-      .composer(_, let problem, let mark, _):
-      made(mark.line, problem)
-    case .reader(let problem, let offset, _, let yaml):
-      made(offset.map { yaml.utf8.prefix($0).count { $0 == UInt8(ascii: "\n") } + 1 }, problem)
-    case .duplicatedKeysInMapping(let duplicates, let context):
-      ConfigurationError(
-        file: file, line: context.mark.line, key: duplicates.first,
-        message: "found twice in one mapping, allowed is once.")
-    default: made(nil, "\(error)")
-    }
   }
 }

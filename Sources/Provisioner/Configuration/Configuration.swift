@@ -1,3 +1,4 @@
+import ConfigurationFile
 package import DHCPWire
 package import NetworkTypes
 
@@ -63,6 +64,8 @@ package struct Configuration: Hashable, Sendable {
   package struct Admin: Hashable, Sendable {
     /// 0: no TCP port.
     package var port = 0
+    /// Where the TCP port listens: loopback, unless somebody wants more.
+    package var address = IPv4Address(127, 0, 0, 1)
   }
 
   package struct Paths: Hashable, Sendable {

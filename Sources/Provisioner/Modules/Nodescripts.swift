@@ -1,3 +1,4 @@
+import CapsuleFormat
 import FoundationEssentials
 
 /// One script that a node is to run in a state.
@@ -9,6 +10,8 @@ package struct Nodescript: Hashable, Sendable {
   package var path: String
   /// Runs on the appliance; what it prints is what the node runs.
   package var isServer: Bool
+  /// Of one that a capsule carries; `nil` for a file of the appliance's.
+  package var carried: [UInt8]?
   /// Levels whose script of this name it took the place of, the earliest first.
   package var replaced: [String]
 }
@@ -19,16 +22,20 @@ package struct NodescriptTree: Hashable, Sendable {
 
   /// Most scripts of one state for one node, and bytes of one script.
   package static let countLimit = 512
-  package static let sizeLimit = 1 << 20
+  package static let sizeLimit = NodescriptName.sizeLimit
 
   package init(directory: String) {
     self.directory = directory
   }
 
   /// The scripts of a state for a node, in the order in which they run.
-  /// - Throws: `ApplianceError` where two scripts of one directory have one base name, or there are too many.
+  /// - Parameter capsule: What the capsule itself carries for the state, by file name. The appliance's own files at
+  ///   `vnfs/NAME` replace those of the same base name.
   /// - Parameter groups: The main one first; of two groups' scripts the one of the group nearer to the front stays.
-  package func scripts(state: String, vnfs: String, groups: [String], node: String) throws -> [Nodescript] {
+  /// - Throws: `ApplianceError` where two scripts of one directory have one base name, or there are too many.
+  package func scripts(
+    state: String, vnfs: String, groups: [String], node: String, capsule: [String: [UInt8]] = [:]
+  ) throws -> [Nodescript] {
     guard NodeName.isValidState(state) else {
       throw ApplianceError(
         .invalid,
@@ -37,7 +44,11 @@ package struct NodescriptTree: Hashable, Sendable {
       )
     }
     let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
-    return try Self.resolve(levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+    let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
+    var scripts = try Self.resolve([own] + levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+    // A file of the appliance's has an absolute path.
+    for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
+    return scripts
   }
 
   /// The rule of replacement: collected in the order of the levels, a later level's script takes the place of
@@ -68,15 +79,7 @@ package struct NodescriptTree: Hashable, Sendable {
   /// `10-hostname.server` is `10-hostname`, run on the appliance. `nil` for what is no nodescript: hidden
   /// files, editors' copies, names that do not begin with two digits and a hyphen.
   package static func baseName(_ file: String) -> (name: String, isServer: Bool)? {
-    let suffix = ".server"
-    let isServer = file.hasSuffix(suffix)
-    let name = isServer ? String(file.dropLast(suffix.count)) : file
-    let bytes = Array(name.utf8)
-    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
-    guard bytes.count > 3, bytes.count <= 64, digits.contains(bytes[0]), digits.contains(bytes[1]),
-      bytes[2] == UInt8(ascii: "-"), NodeName.isValidLabel(name), !name.hasSuffix(".bak"), !name.hasSuffix(".dpkg-old")
-    else { return nil }
-    return (name, isServer)
+    NodescriptName.parse(file)
   }
 
   private func found(in directory: String) throws -> [String] {
@@ -90,6 +93,7 @@ package struct NodescriptTree: Hashable, Sendable {
   /// The bytes of a script.
   /// - Throws: `ApplianceError`.
   package func read(_ script: Nodescript) throws -> [UInt8] {
+    if let carried = script.carried { return carried }
     let attributes = try? FileManager.default.attributesOfItem(atPath: script.path)
     guard attributes?[.type] as? FileAttributeType != .typeSymbolicLink else { return try readWhole(script) }
     guard attributes?[.type] as? FileAttributeType == .typeRegular else {

@@ -31,7 +31,10 @@ extension Appliance {
       return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
     }
     let scripts = try ["init", "ready"].flatMap { state in
-      try nodescripts.scripts(state: state, vnfs: node.vnfs, groups: node.groups, node: node.name).map { script in
+      let carried = try generation.map { try catalog.nodescripts(of: $0.digest, state: state) } ?? [:]
+      return try nodescripts.scripts(
+        state: state, vnfs: node.vnfs, groups: node.groups, node: node.name, capsule: carried
+      ).map { script in
         WhyView.Script(
           state: state, name: script.name, level: script.level, onAppliance: script.isServer, replaced: script.replaced)
       }

@@ -12,6 +12,7 @@ package struct RegistryView: Sendable {
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
+  package private(set) var tokens: [String: TokenRecord] = [:]
   /// What has worked with firmware that the usual answer did not boot.
   package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
   /// How many nodes have neither an address set aside nor a lease.
@@ -127,6 +128,7 @@ package struct RegistryView: Sendable {
       case RecordKey.node: try setNode(name, value.map { try decodeRecord(Node.self, $0) })
       case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
       case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
+      case RecordKey.token: tokens[name] = try value.map { try decodeRecord(TokenRecord.self, $0) }
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
       case RecordKey.strategy:

@@ -46,7 +46,8 @@ package struct PlanMaker: Sendable {
   package func plan(for subject: Subject) async throws -> Plan {
     let environment = Self.environment(subject)
     let scripts = try tree.scripts(
-      state: subject.state, vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name)
+      state: subject.state, vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name,
+      capsule: try subject.boot?.digest.map { try catalog.nodescripts(of: $0, state: subject.state) } ?? [:])
     var steps: [Step] = []
     for script in scripts {
       steps.append(try await step(script, environment))

@@ -25,6 +25,8 @@ struct AdminCall: Sendable {
   let body: [UInt8]
   /// Of a reader of events who was interrupted: the last that it had.
   let lastEventID: String?
+  /// Ends the connection, whoever waits for it.
+  let hangUp: @Sendable () -> Void
 
   /// `node=PATTERN` of the query.
   var nodes: [String] { query["node"] ?? [] }

@@ -35,7 +35,8 @@ struct AdminResponder: HTTPResponder {
       let body = try await Self.body(request, route)
       let call = AdminCall(
         appliance: appliance, who: who, isLocal: context.isLocal, pieces: pieces, query: query, body: body,
-        lastEventID: HTTPField.Name("Last-Event-ID").flatMap { request.headers[$0] })
+        lastEventID: HTTPField.Name("Last-Event-ID").flatMap { request.headers[$0] },
+        hangUp: { [channel = context.channel] in channel?.close(promise: nil) })
       if let schema = route.body { try call.checkBody(schema) }
       switch try await route.respond(call) {
       case .json(let value): return try Self.json(value, .ok)

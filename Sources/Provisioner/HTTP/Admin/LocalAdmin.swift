@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -9,7 +10,8 @@ package struct LocalAdmin: AdminConnection {
   private let logger: Logger
 
   package init(_ appliance: Appliance) {
-    responder = AdminResponder(appliance) { _, _ in AdminCaller(name: "someone on this machine", role: .admin) }
+    let caller = AdminCaller(name: SocketIdentity.userName(getuid()), role: .admin)
+    responder = AdminResponder(appliance) { _, _ in caller }
     logger = appliance.logger
   }
 
