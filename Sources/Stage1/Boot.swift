@@ -35,7 +35,9 @@ package final class Boot {
 
   /// The appliances: of the kernel command line, else whoever gave the address.
   private var servers: [Endpoint] {
-    commandLine.servers.isEmpty ? lease.flatMap { $0.serverIdentifier == .any ? nil : [Endpoint(address: $0.serverIdentifier)] } ?? [] : commandLine.servers
+    commandLine.servers.isEmpty
+      ? lease.flatMap { $0.serverIdentifier == .any ? nil : [Endpoint(address: $0.serverIdentifier)] } ?? []
+      : commandLine.servers
   }
 
   /// The appliance that is asked.

@@ -43,6 +43,12 @@ package struct BootSequence {
           failingSince = nil
           backoff.reset()
         }
+      } catch let error as RestartNeeded {
+        boot.say(error.reason)
+        boot.say("  the machine restarts now, to boot what is assigned")
+        boot.report(StepEvent(step: step.name, outcome: .done, detail: "restarts: \(error.reason)"))
+        restart()
+        return
       } catch {
         let since = failingSince ?? started
         failingSince = since

@@ -18,6 +18,8 @@ package struct Plan: Hashable, Sendable, Codable {
   package var intervalSeconds: Int?
   /// Instead of steps: come back in so many seconds, and say this on the console.
   package var wait: Wait?
+  /// Instead of the steps: go through the firmware again, and say this. Who does not know the field does the steps.
+  package var restart: String?
 
   package struct Wait: Hashable, Sendable, Codable {
     package var seconds: Int

@@ -76,6 +76,23 @@ struct BootSequenceTests {
     }
   }
 
+  @Test("restarts the machine at once where the appliance says so, and says why")
+  func restartsByWord() throws {
+    let record = Record()
+    let steps = [
+      BootStep("report", "first") { _ in throw RestartNeeded(reason: "this boot is of capsule a, and b is assigned") },
+      BootStep("plan", "second") { _ in record.note("plan") },
+    ]
+    try withBoot { boot, console in
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart") }, sleep: { _ in record.note("sleep") }, now: { 0 })
+      sequence.run()
+      #expect(record.notes == ["restart"])
+      #expect(console().contains("perseid: this boot is of capsule a, and b is assigned\r\n"))
+      #expect(console().contains("perseid:   the machine restarts"))
+    }
+  }
+
   @Test("shows a bar with figures")
   func showsBar() {
     #expect(

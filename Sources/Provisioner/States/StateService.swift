@@ -7,11 +7,16 @@ package struct StateService: Sendable {
   private let ledger: BootLedger
   private let board: StatusBoard
   private let maker: PlanMaker
+  private let admission: Admission
+  private let correction = CapsuleCorrection()
 
   /// Seconds after which a machine that has to wait asks again.
   package static let waitSeconds = 10
 
-  package init(registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker) {
+  package init(
+    registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker, admission: Admission = .init(limit: 0)
+  ) {
+    self.admission = admission
     self.registry = registry
     self.ledger = ledger
     self.board = board
@@ -52,13 +57,15 @@ package struct StateService: Sendable {
     if isInit || contact.isNewState || contact.wasSilent {
       ledger.record(card, .state, report.state, words(report, contact), now: now)
     }
-    let plan = try await answer(report, node, boot, card, origin)
+    let plan = try await answer(report, node, boot, card, origin, now)
     if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
+    if let reason = plan.restart { ledger.record(card, .state, "restart", reason) }
     return plan
   }
 
   private func answer(
-    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin
+    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin,
+    _ now: Timestamp
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
@@ -73,12 +80,28 @@ package struct StateService: Sendable {
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
       }
+      if let count = admission.admit(node.name, now: now) {
+        return wait("\(count) nodes are fetching their roots, as many as may at a time (provisioner.concurrentBoots)")
+      }
+    } else {
+      admission.leave(node.name)
     }
     do {
-      return try await maker.plan(for: subject)
+      var plan = try await maker.plan(for: subject)
+      plan.restart = restart(report, node, boot, now)
+      if plan.restart != nil { admission.leave(node.name) }
+      return plan
     } catch let error as ApplianceError {
       return wait(error.message)
     }
+  }
+
+  /// Why a machine is to boot again before it has a root: it came up in another capsule than the one assigned.
+  private func restart(_ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ now: Timestamp) -> String? {
+    guard report.state == "init", let boot, boot.vnfs != node.vnfs,
+      registry.read({ $0.capsules[node.vnfs] != nil }), correction.isDue(node.name, now: now)
+    else { return nil }
+    return "this boot is of capsule \(boot.vnfs), and \(node.vnfs) is assigned to \(node.name) now"
   }
 
   /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.

@@ -100,7 +100,9 @@ package struct NetworkSettings: Hashable, Sendable {
   /// - Returns: `nil` where the address comes from DHCP.
   private static func address(_ text: String) throws -> StaticAddress? {
     let fields = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-    func field(_ index: Int) -> String? { fields.indices.contains(index) && !fields[index].isEmpty ? fields[index] : nil }
+    func field(_ index: Int) -> String? {
+      fields.indices.contains(index) && !fields[index].isEmpty ? fields[index] : nil
+    }
     let form = "CLIENT:SERVER:ROUTER:NETMASK:HOSTNAME:DEVICE:none[:DNS:DNS:NTP], or dhcp,"
     func number(_ index: Int) throws -> IPv4Address? {
       guard let text = field(index) else { return nil }

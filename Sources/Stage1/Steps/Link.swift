@@ -72,7 +72,8 @@ package enum Link {
 
     var complaint: String {
       if let bond = settings.bond {
-        return "no carrier in \(Int(boot.commandLine.linkSeconds)) s on a bond of \(bond.members.joined(separator: ", ")); "
+        return
+          "no carrier in \(Int(boot.commandLine.linkSeconds)) s on a bond of \(bond.members.joined(separator: ", ")); "
           + "cards with a driver: \(CardChoice.list(boot.cards))"
       }
       return CardChoice.complaint(wanted: wanted, among: boot.cards, boot: boot)
