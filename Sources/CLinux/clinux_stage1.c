@@ -232,6 +232,10 @@ int clinux_set_attribute_of_link(const char *path, const char *name, const void 
   return lsetxattr(path, name, value, length, 0);
 }
 
+int64_t clinux_attribute_of_link(const char *path, const char *name, void *value, uint64_t length) {
+  return lgetxattr(path, name, value, length);
+}
+
 const char *clinux_error_text(int code) {
   return strerrordesc_np(code);
 }

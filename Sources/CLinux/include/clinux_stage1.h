@@ -53,6 +53,8 @@ void clinux_restart_on_fault(unsigned seconds);
 // path, and a link itself is meant. 0, or -1 with errno.
 int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t length);
 int clinux_set_attribute_of_link(const char *path, const char *name, const void *value, uint64_t length);
+// The value's length.
+int64_t clinux_attribute_of_link(const char *path, const char *name, void *value, uint64_t length);
 
 // strerrordesc_np() stands behind _GNU_SOURCE: the words for an errno, a constant; NULL for none.
 const char *clinux_error_text(int code);
