@@ -43,10 +43,8 @@ package struct BootSequence {
           failingSince = nil
           backoff.reset()
         }
-      } catch let error as RestartNeeded {
-        boot.say(error.reason)
-        boot.say("  the machine restarts now, to boot what is assigned")
-        boot.report(StepEvent(step: step.name, outcome: .done, detail: "restarts: \(error.reason)"))
+      } catch let needed as RestartNeeded {
+        boot.report(StepEvent(step: step.name, outcome: .done, detail: "the machine restarts: \(needed.reason)"))
         restart()
         return
       } catch {

@@ -30,10 +30,11 @@ package enum UnpackCommand {
       let directory = arguments[3]
       try SmallFile.makeDirectories(directory)
       var work = FramePipeline.Work()
-      try pipeline.run(makeConsumer: { try TreeConsumer(directory) }) { progress in
+      func watch(_ progress: FramePipeline.Progress) {
         work = progress.work
         for note in progress.notes { Journal.say(note) }
       }
+      try pipeline.run(makeConsumer: { try TreeConsumer(directory) }, watch: watch)
       let milliseconds = Int((Clock.now - started) * 1000)
       print(
         "\(frames.uncompressedLength >> 20) MiB in \(milliseconds) ms over \(pipeline.connections) connections, "

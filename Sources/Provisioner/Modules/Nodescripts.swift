@@ -40,7 +40,7 @@ package struct NodescriptTree: Hashable, Sendable {
       throw ApplianceError(
         .invalid,
         "'\(state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
     let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]

@@ -59,7 +59,7 @@ extension Appliance {
 
   package func groupNodes(_ name: String) throws -> [NodeView] { try members(name).map(view) }
 
-  package func groupStatus(_ name: String) throws -> [NodeStatusView] { try members(name).map(status) }
+  package func groupStatus(_ name: String) throws -> [NodeStatusView] { try members(name).map { status($0) } }
 
   package func groupSummary() throws -> [GroupSummaryView] {
     var summaries: [String: GroupSummaryView] = [:]

@@ -46,49 +46,16 @@ extension Appliance {
       clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
       fixedAddress: node.address, group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
       enabled: effective.enabled, boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
-      description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created)
+      description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created,
+      facts: board.facts(of: node.name))
   }
 
-  private func address(of effective: EffectiveNode) -> IPv4Address? {
+  func address(of effective: EffectiveNode) -> IPv4Address? {
     let node = effective.node
     let leased = registry.read { view in
       node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first ?? view.lastBoot(of: node.name)?.address
     }
     return leased ?? board.status(of: node.name)?.address ?? node.address
-  }
-
-  package func nodeStatus(_ patterns: [String]) throws -> [NodeStatusView] {
-    try select(patterns).map(status)
-  }
-
-  func status(_ effective: EffectiveNode) -> NodeStatusView {
-    let status = board.status(of: effective.name)
-    let boot = registry.read { $0.lastBoot(of: effective.name) }
-    // A boot that was opened after the last report has not reported yet.
-    let isBooting =
-      boot.map { boot in status.map { $0.boot != boot.id && $0.lastContact < boot.bound } ?? true } ?? false
-    var detail = status?.detail
-    if let status, !isBooting, board.isSilent(effective.name) {
-      detail = "silent for \(Int(Timestamp.now.seconds(since: status.lastContact))) s"
-    }
-    return NodeStatusView(
-      name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
-      group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
-      state: isBooting ? "booting" : status?.state ?? "unknown", generation: boot?.generation,
-      step: isBooting ? nil : status?.step, lastContact: status?.lastContact, boot: boot?.id,
-      detail: isBooting ? nil : detail)
-  }
-
-  package func nodeSummary() throws -> SummaryView {
-    let nodes = try select([])
-    var summary = SummaryView(
-      nodes: nodes.count, enabled: nodes.count { $0.enabled }, states: [:], capsules: [:], groups: [:])
-    for node in nodes {
-      summary.states[status(node).state, default: 0] += 1
-      summary.capsules[node.vnfs, default: 0] += 1
-      for group in node.groups { summary.groups[group, default: 0] += 1 }
-    }
-    return summary
   }
 
   package func addNode(_ request: AddNode) async throws -> NodeView {
@@ -140,6 +107,7 @@ extension Appliance {
         if new.name != old.name {
           renamed = [old.name, new.name]
           records.append(.delete(RecordKey.status + old.name))
+          records.append(.delete(RecordKey.facts + old.name))
           for var boot in view.boots(of: old.name) {
             boot.node = new.name
             records.append(try .put(RecordKey.boot + boot.id, boot))
@@ -164,6 +132,7 @@ extension Appliance {
         guard let old = view.node(named: node.name) else { continue }
         records += try Registry.changes(from: old, to: nil)
         records.append(.delete(RecordKey.status + old.name))
+        records.append(.delete(RecordKey.facts + old.name))
         records += view.boots(of: old.name).map { .delete(RecordKey.boot + $0.id) }
       }
       return (records, ())

@@ -113,7 +113,7 @@ package final class Appliance: Service, Sendable {
         sinceSilenceCheck += Self.flushInterval
         if sinceSilenceCheck >= 5000 {
           sinceSilenceCheck = 0
-          self.noticeSilence(now: .now)
+          self.noticeDelays(now: .now)
         }
       }
     }
@@ -126,20 +126,6 @@ package final class Appliance: Service, Sendable {
       try await ledger.trials.flush()
     } catch {
       logger.error("Events or states were not written: \(error)")
-    }
-  }
-
-  package func noticeSilence(now: Timestamp) {
-    for (name, status) in board.newlySilent(now: now, after: configuration.states.silenceSeconds) {
-      let mac = registry.read { view in
-        status.boot.flatMap { view.boots[$0]?.mac } ?? view.node(named: name)?.macs.first
-      }
-      guard let mac else { continue }
-      let seconds = Int(now.seconds(since: status.lastContact))
-      ledger.record(
-        mac, .state, "silent",
-        "no report for \(seconds) s, where one is due every \(configuration.states.readyIntervalSeconds) s",
-        now: now)
     }
   }
 

@@ -147,6 +147,12 @@ package struct NodeStatus: Hashable, Sendable, Codable {
   /// The last step that was heard of, and how it stands.
   package var step: String?
   package var detail: String?
+  /// When the step that is under way began; `nil` where none is.
+  package var stepSince: Timestamp?
+  /// Since when it has been past its deadline.
+  package var stuck: Timestamp?
+  /// What it waits for, where it was told to.
+  package var wait: String?
 
   package init(state: String, lastContact: Timestamp, since: Timestamp) {
     self.state = state

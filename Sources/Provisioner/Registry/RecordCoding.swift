@@ -9,6 +9,7 @@ package enum RecordKey {
   package static let capsule = "capsule/"
   package static let boot = "boot/"
   package static let status = "status/"
+  package static let facts = "facts/"
   package static let lease = "lease/"
   /// What a card's firmware boots with where it is not what is usual.
   package static let strategy = "strategy/"

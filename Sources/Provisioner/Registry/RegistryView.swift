@@ -1,5 +1,6 @@
 package import DHCP
 package import NetworkTypes
+package import StateProtocol
 
 /// The registry in memory: what every decision is made from. Each question a packet asks is one look-up,
 /// whatever the number of nodes.
@@ -11,6 +12,7 @@ package struct RegistryView: Sendable {
   package private(set) var capsules: [String: CapsuleRecord] = [:]
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
+  package private(set) var facts: [String: Facts] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
   package private(set) var tokens: [String: TokenRecord] = [:]
   /// What has worked with firmware that the usual answer did not boot.
@@ -131,6 +133,7 @@ package struct RegistryView: Sendable {
       case RecordKey.token: tokens[name] = try value.map { try decodeRecord(TokenRecord.self, $0) }
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
+      case RecordKey.facts: facts[name] = try value.map { try decodeRecord(Facts.self, $0) }
       case RecordKey.strategy:
         if let mac = MACAddress(name) {
           strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }

@@ -1,4 +1,5 @@
 package import NetworkTypes
+package import StateProtocol
 
 /// An optional value that is written as `null` where there is none, so that a script always finds the key.
 @propertyWrapper
@@ -45,6 +46,23 @@ package struct NodeView: Hashable, Sendable, Codable {
   package var debug: Bool
   package var vars: [String: String]
   package var created: Timestamp
+  /// What its machine said of itself last.
+  @OrNull package var facts: Facts?
+}
+
+/// How a node is doing, the worst first.
+package enum NodeCondition: String, Hashable, Sendable, Codable, CaseIterable, Comparable {
+  /// Past its deadline in a state or a step.
+  case stuck
+  /// Not heard of for too long.
+  case silent
+  /// It was told to wait, and why.
+  case waiting
+  case good
+
+  package static func < (left: NodeCondition, right: NodeCondition) -> Bool {
+    (allCases.firstIndex(of: left) ?? 0) < (allCases.firstIndex(of: right) ?? 0)
+  }
 }
 
 package struct NodeStatusView: Hashable, Sendable, Codable {
@@ -56,6 +74,9 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   package var vnfs: String
   /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
   package var state: String
+  package var condition: NodeCondition
+  /// When it came into this state.
+  @OrNull package var since: Timestamp?
   /// Of the boot.
   @OrNull package var generation: Int?
   @OrNull package var step: String?
@@ -67,9 +88,22 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
 package struct SummaryView: Hashable, Sendable, Codable {
   package var nodes: Int
   package var enabled: Int
+  /// Nodes that somebody should look at, those with the same trouble together, the worst first.
+  package var troubles: [Trouble]
   package var states: [String: Int]
   package var capsules: [String: Int]
   package var groups: [String: Int]
+
+  package struct Trouble: Hashable, Sendable, Codable {
+    package var condition: NodeCondition
+    package var state: String
+    @OrNull package var step: String?
+    package var count = 0
+    /// The first of them.
+    package var nodes: [String] = []
+
+    package static let nameLimit = 20
+  }
 }
 
 /// One setting before and after.

@@ -36,30 +36,32 @@ package struct StateService: Sendable {
 
   /// - Throws: `ApplianceError` with code `invalid` where the report cannot be, `notFound` where a machine that
   ///   is no node reports another state than `init`.
-  package func plan(for report: StateReport, from origin: Origin, now: Timestamp = .now) async throws -> Plan {
+  package func plan(for report: StateReport, from origin: Origin, now: Moment = .now) async throws -> Plan {
     guard NodeName.isValidState(report.state) else {
       throw ApplianceError(
         .invalid,
         "'\(report.state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
     let macs = try cards(report.hardwareAddresses)
     let isInit = report.state == "init"
-    let (node, boot) = try await identify(report, macs, origin, now)
+    let (node, boot) = try await identify(report, macs, origin, now.time)
     if isInit { try await join(macs, to: node.name) }
     ledger.remember(boot?.mac ?? macs[0], at: origin.client)
-    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now) }
+    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now.time) }
     let contact = board.contact(
       node.name, state: report.state, boot: boot?.id, address: report.address ?? origin.client,
-      generation: report.facts.generation, now: now)
+      facts: report.facts.bounded, now: now)
     let card = boot?.mac ?? macs[0]
-    if isInit || contact.isNewState || contact.wasSilent {
-      ledger.record(card, .state, report.state, words(report, contact), now: now)
+    // Who waits asks again and again.
+    if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
+      ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
-    let plan = try await answer(report, node, boot, card, origin, now)
-    if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
-    if let reason = plan.restart { ledger.record(card, .state, "restart", reason) }
+    let plan = try await answer(report, node, boot, card, origin, now.time)
+    if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
+      ledger.record(card, .state, "wait", wait.reason, now: now.time)
+    }
     return plan
   }
 
@@ -80,6 +82,14 @@ package struct StateService: Sendable {
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
       }
+      if let boot, boot.vnfs != node.vnfs, registry.read({ $0.capsules[node.vnfs] != nil }),
+        correction.isDue(node.name, now: now)
+      {
+        admission.leave(node.name)
+        var plan = wait("\(node.name) has booted capsule \(boot.vnfs), and \(node.vnfs) is assigned to it now")
+        plan.restart = plan.wait?.reason
+        return plan
+      }
       if let count = admission.admit(node.name, now: now) {
         return wait("\(count) nodes are fetching their roots, as many as may at a time (provisioner.concurrentBoots)")
       }
@@ -87,21 +97,10 @@ package struct StateService: Sendable {
       admission.leave(node.name)
     }
     do {
-      var plan = try await maker.plan(for: subject)
-      plan.restart = restart(report, node, boot, now)
-      if plan.restart != nil { admission.leave(node.name) }
-      return plan
+      return try await maker.plan(for: subject)
     } catch let error as ApplianceError {
       return wait(error.message)
     }
-  }
-
-  /// Why a machine is to boot again before it has a root: it came up in another capsule than the one assigned.
-  private func restart(_ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ now: Timestamp) -> String? {
-    guard report.state == "init", let boot, boot.vnfs != node.vnfs,
-      registry.read({ $0.capsules[node.vnfs] != nil }), correction.isDue(node.name, now: now)
-    else { return nil }
-    return "this boot is of capsule \(boot.vnfs), and \(node.vnfs) is assigned to \(node.name) now"
   }
 
   /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.
@@ -161,7 +160,7 @@ package struct StateService: Sendable {
 
   /// Takes down what happened on a node.
   /// - Throws: `ApplianceError`.
-  package func record(_ report: EventReport, from origin: Origin, now: Timestamp = .now) throws {
+  package func record(_ report: EventReport, from origin: Origin, now: Moment = .now) throws {
     let macs = try cards(report.hardwareAddresses)
     guard report.events.count <= 1024 else {
       throw ApplianceError(.invalid, "A report has at most 1024 events; this one has \(report.events.count).")
@@ -172,13 +171,13 @@ package struct StateService: Sendable {
     }
     let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
     if let boot, boot.node == node?.name {
-      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now)
+      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
     }
     for event in report.events {
       let name = Self.line(event.step, 64)
       let words = Self.words(event)
-      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
-      if let node { board.step(node.name, name, "\(event.outcome.rawValue): \(words)", now: now) }
+      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }
   }
 

@@ -19,7 +19,11 @@ enum Report {
         throw error
       }
       boot.flush()
-      if let reason = plan.restart { throw RestartNeeded(reason: reason) }
+      if let reason = plan.restart {
+        boot.say("the appliance says: \(reason)")
+        boot.say("  the machine restarts now")
+        throw RestartNeeded(reason: reason)
+      }
       guard let wait = plan.wait else {
         boot.plan = plan
         boot.say("node \(plan.nodeName), \(plan.steps.count) steps from \(boot.server?.description ?? "the appliance")")
@@ -30,14 +34,5 @@ enum Report {
       // Nodes that were told the same come back spread out.
       Clock.sleep(Double(wait.seconds) * Double.random(in: 0.8...1.2) + 0.1)
     }
-  }
-}
-
-/// The machine goes through its firmware again, by the appliance's word: what it booted is not what it is to be.
-package struct RestartNeeded: Error, Hashable, Sendable {
-  package var reason: String
-
-  package init(reason: String) {
-    self.reason = reason
   }
 }
