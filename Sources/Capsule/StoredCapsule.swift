@@ -25,6 +25,10 @@ package struct StoredCapsule: Hashable, Sendable {
     guard manifest.schemaVersion == 2, manifest.artifactType == MediaType.capsule else {
       throw bad(digest, "its artifactType is '\(manifest.artifactType)', not '\(MediaType.capsule)'")
     }
+    guard manifest.layers.count <= CapsuleManifest.layerLimit else {
+      throw bad(
+        digest, "it names \(manifest.layers.count) layers, where \(CapsuleManifest.layerLimit) are allowed")
+    }
     for descriptor in [manifest.config] + manifest.layers {
       let size = try store.size(of: descriptor.digest)
       guard size == descriptor.size else {

@@ -35,7 +35,7 @@ struct AdminRouteTests {
       name: "n0000", mac: mac(1), macs: [mac(1)], guid: nil, clientid: nil, address: nil, fixedAddress: nil,
       group: "cluster", groups: ["cluster"], vnfs: "debian-12", enabled: true, boot: .ipxe, root: .ram, kernelArgs: "",
       description: "",
-      debug: false, vars: ["A": "b"], created: .now, facts: nil)
+      debug: false, vars: ["A": "b"], created: .now, facts: nil, held: false)
     try fits([node])
     try fits(ChangeView(name: "n0000", key: "vnfs", before: nil, after: "rocky"))
     try fits(SummaryView(nodes: 1, enabled: 1, troubles: [], states: ["ready": 1], capsules: [:], groups: [:]))

@@ -28,6 +28,8 @@ package struct BuildProgress: Hashable, Sendable {
     case packing
     /// Kernel modules and firmware are put together.
     case initramfs
+    /// Blobs are copied out of a capsule's file, or into one.
+    case copying
     case done
   }
 

@@ -68,6 +68,18 @@ package final class BlobWriter {
     return descriptor
   }
 
+  /// What has been written, from its beginning.
+  ///
+  /// - Parameter limit: In bytes; `nil` where there is more.
+  func content(limit: Int) throws(CapsuleError) -> [UInt8]? {
+    guard count <= limit else { return nil }
+    var bytes = [UInt8](repeating: 0, count: Int(count))
+    guard let filled = bytes.withUnsafeMutableBytes({ file.fill($0, at: 0) }), filled == bytes.count else {
+      throw .reading(temporaryPath, errno: errno)
+    }
+    return bytes
+  }
+
   /// Gives the sealed content its name. Where the store has it already, the store's own stays.
   package func publish() throws(CapsuleError) {
     guard let sealed else { preconditionFailure("a blob is sealed before it is published") }

@@ -34,7 +34,7 @@ extension Configuration {
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
     let node = try YAMLSection.compose(yaml, file: file)
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
@@ -87,6 +87,9 @@ extension Configuration {
       }
     }
     try result.readDefaults(root)
+    let policies = Discovery.allCases.map(\.rawValue).joined(separator: ", ")
+    result.discovery =
+      try root.value("discovery", allowed: policies) { Discovery(rawValue: $0) } ?? result.discovery
     try result.readStates(root)
     return result
   }

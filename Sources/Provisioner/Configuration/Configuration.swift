@@ -83,6 +83,16 @@ package struct Configuration: Hashable, Sendable {
     package var tftp: String { state + "/tftp" }
   }
 
+  /// What becomes of a machine that boots and is no node.
+  package enum Discovery: String, Hashable, Sendable, CaseIterable {
+    /// It is a node at once, with the defaults.
+    case add
+    /// It boots into stage 1 and waits there until somebody says which node it is.
+    case hold
+    /// It gets nothing to boot.
+    case refuse
+  }
+
   /// What is set for one state, whatever its name.
   package struct State: Hashable, Sendable {
     /// Seconds; 0: none.
@@ -134,6 +144,7 @@ package struct Configuration: Hashable, Sendable {
   package var admin = Admin()
   package var paths = Paths()
   package var defaults = NodeDefaults()
+  package var discovery = Discovery.add
   package var states = States()
 
   /// The file it was read from, for messages.

@@ -58,7 +58,8 @@ package final class Appliance: Service, Sendable {
     let store = try SQLiteStore(path: paths.store)
     let registry: Registry
     do {
-      registry = try await Registry(store: store, defaults: configuration.defaults)
+      registry = try await Registry(
+        store: store, defaults: configuration.defaults, discovery: configuration.discovery)
     } catch {
       try? await store.close()
       throw error
@@ -86,7 +87,8 @@ package final class Appliance: Service, Sendable {
     board = StatusBoard(registry: registry)
     nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
     clientPolicy = BootPolicyAdapter(
-      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
+      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port,
+      refused: RefusedMachines(logger: logger))
     leases = RegistryLeases(store: store)
     network = NetworkWatch(ledger: ledger, timeline: timeline)
     observer = BootObserver(ledger: ledger, network: network, packets: packets)

@@ -17,6 +17,12 @@ package struct RegistryView: Sendable {
   package private(set) var tokens: [String: TokenRecord] = [:]
   /// What has worked with firmware that the usual answer did not boot.
   package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
+  /// How many machines are held.
+  package private(set) var heldNodes = 0
+  /// What people changed: a ring of records, each in the place of its number.
+  package private(set) var changes: [Int: ChangeRecord] = [:]
+  /// The number of the next one.
+  package private(set) var nextChange = 1
   /// How many nodes have neither an address set aside nor a lease.
   package private(set) var waitingNodes = 0
   /// Records that could not be read: named in the log, never guessed at.
@@ -133,6 +139,11 @@ package struct RegistryView: Sendable {
       case RecordKey.token: tokens[name] = try value.map { try decodeRecord(TokenRecord.self, $0) }
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
+      case RecordKey.change:
+        if let record = try value.map({ try decodeRecord(ChangeRecord.self, $0) }) {
+          changes[record.number % ChangeRecord.limit] = record
+          nextChange = max(nextChange, record.number + 1)
+        }
       case RecordKey.facts: facts[name] = try value.map { try decodeRecord(Facts.self, $0) }
       case RecordKey.strategy:
         if let mac = MACAddress(name) {
@@ -161,6 +172,7 @@ package struct RegistryView: Sendable {
       }
       if let guid = old.ownGUID, nodeByGUID[guid] == name { nodeByGUID[guid] = nil }
     }
+    heldNodes += (node?.isHeld == true ? 1 : 0) - (nodes[name]?.isHeld == true ? 1 : 0)
     nodes[name] = node
     guard let node else {
       for (pattern, hint) in freeHints {

@@ -48,6 +48,30 @@ package struct NodeView: Hashable, Sendable, Codable {
   package var created: Timestamp
   /// What its machine said of itself last.
   @OrNull package var facts: Facts?
+  /// Whether its machine waits for somebody to say which node it is.
+  package var held: Bool
+}
+
+/// One line of what a node said, or of what was changed about it.
+package struct LogEntry: Hashable, Sendable, Codable {
+  package var at: Timestamp
+  /// Who: `dhcp`, `tftp`, `http`, `state`, `step` of the node's boots, or `change`.
+  package var source: String
+  package var event: String
+  package var detail: String
+  @OrNull package var boot: String?
+  /// Of a change: who made it.
+  @OrNull package var who: String?
+}
+
+/// What `node replace` is given.
+package struct ReplaceNode: Hashable, Sendable, Codable {
+  /// A node, or the hardware address of a machine that is none.
+  package var by: String
+
+  package init(by: String) {
+    self.by = by
+  }
 }
 
 /// How a node is doing, the worst first.

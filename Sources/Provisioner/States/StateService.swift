@@ -10,6 +10,9 @@ package struct StateService: Sendable {
   private let admission: Admission
   private let correction = CapsuleCorrection()
 
+  /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
+  private var heldSeconds: Int { 3 + registry.read { $0.heldNodes } / 100 }
+
   /// Seconds after which a machine that has to wait asks again.
   package static let waitSeconds = 10
 
@@ -71,13 +74,25 @@ package struct StateService: Sendable {
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
-    func wait(_ reason: String) -> Plan {
+    func wait(_ reason: String, seconds: Int = Self.waitSeconds) -> Plan {
       Plan(
         state: report.state, boot: boot?.id, nodeName: node.name, environment: PlanMaker.environment(subject),
         steps: [],
-        wait: Plan.Wait(seconds: Self.waitSeconds, reason: reason))
+        wait: Plan.Wait(seconds: seconds, reason: reason))
     }
     if report.state == "init" {
+      if node.node.isHeld {
+        let machine = [report.facts.vendor, report.facts.product, report.facts.serial.map { "serial number \($0)" }]
+        let words = ([card.description] + machine.compactMap { $0.map(Facts.text) }).joined(separator: ", ")
+        return wait(
+          "this machine (\(words)) is held until it is assigned: perseid node add \(card) NAME",
+          seconds: heldSeconds)
+      }
+      if let reason = mustRestart(node, boot) {
+        var plan = wait(reason)
+        plan.restart = reason
+        return plan
+      }
       guard node.enabled else { return wait("\(node.name) is disabled: perseid node set enabled true \(node.name)") }
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
@@ -101,6 +116,18 @@ package struct StateService: Sendable {
     } catch let error as ApplianceError {
       return wait(error.message)
     }
+  }
+
+  /// Why a machine that was held as it booted must boot again: it has another kernel than it is assigned now.
+  private func mustRestart(_ node: EffectiveNode, _ boot: Boot?) -> String? {
+    guard let boot, let arguments = boot.heldArguments else { return nil }
+    let generation = registry.read { $0.capsules[node.vnfs]?.currentGeneration }
+    if node.boot == .local { return "\(node.name) boots from its own disk: it restarts for that" }
+    if node.vnfs != boot.vnfs || generation?.digest != boot.digest {
+      return "\(node.name) is assigned capsule \(node.vnfs), and has booted \(boot.vnfs): it restarts for that"
+    }
+    if node.kernelArgs != arguments { return "\(node.name) has kernel arguments of its own: it restarts for them" }
+    return nil
   }
 
   /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.
