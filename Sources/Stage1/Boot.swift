@@ -76,9 +76,10 @@ package final class Boot {
 
   package func say(_ line: String) { console.say(line) }
 
-  /// A line for whoever looks for a fault: `perseid.debug=1` and above.
-  package func debug(_ line: @autoclosure () -> String) {
-    if commandLine.debug >= 1 { console.say("  \(line())") }
+  /// A line for whoever looks for a fault: `perseid.debug=1` shows what each step finds, 2 the drivers and the kernel's
+  /// own messages too, 3 also the plan in full.
+  package func debug(_ line: @autoclosure () -> String, level: Int = 1) {
+    if commandLine.debug >= level { console.say("  \(line())") }
   }
 
   private var header: EventReport {

@@ -48,9 +48,9 @@ struct Stage1NetworkTests {
         let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
         #expect(node.mac == machine.mac.description)
         #expect(machine.console.text.contains("perseid: eth1 \(machine.mac), address"))
-        let entry = try await appliance.timeline(node.name).last { $0.event.hasPrefix("20-memory done") }
-        let kibibytes = entry?.detail.firstMatch(of: /old root (-?\d+) KiB/).flatMap { Int($0.1) }
-        let left = try #require(kibibytes, "\(entry.map { "\($0)" } ?? "the script did not run")")
+        let entry = try await waitForEvent(of: machine, appliance) { $0.event == "20-memory done" }
+        let kibibytes = entry.detail.firstMatch(of: /old root (-?\d+) KiB/).flatMap { Int($0.1) }
+        let left = try #require(kibibytes, "\(entry)")
         #expect(left < 8192, "\(left) KiB of the old root are still there")
         await machine.powerOff()
       }
@@ -154,25 +154,26 @@ struct Stage1RefusalTests {
     let largest = try #require(sizes.max { $0.0 < $1.0 })
     return "\(directory)/\(largest.1)"
   }
+}
 
-  /// Waits until the timeline of a machine's node has an event.
-  private func waitForEvent(
-    of machine: Machine, _ appliance: Appliance, _ matches: (TimelineEntry) -> Bool
-  ) async throws {
-    let deadline = ContinuousClock.now + bootBound
-    let watch = try RunningProcess(appliance.command("watch"))
-    defer { watch.signal(15) }
-    while true {
-      let position = watch.log.position
-      if let node = try await appliance.node(machine.mac),
-        try await appliance.timeline(node.name).contains(where: matches)
-      {
-        return
-      }
-      guard ContinuousClock.now < deadline else {
-        throw LabError("the event did not come; \(await appliance.whereItIs(machine))")
-      }
-      _ = try? await watch.log.line("an event", from: position, within: .seconds(5)) { !$0.isEmpty }
+/// Waits until the timeline of a machine's node has an event.
+@discardableResult
+private func waitForEvent(
+  of machine: Machine, _ appliance: Appliance, _ matches: (TimelineEntry) -> Bool
+) async throws -> TimelineEntry {
+  let deadline = ContinuousClock.now + bootBound
+  let watch = try RunningProcess(appliance.command("watch"))
+  defer { watch.signal(15) }
+  while true {
+    let position = watch.log.position
+    if let node = try await appliance.node(machine.mac),
+      let entry = try await appliance.timeline(node.name).last(where: matches)
+    {
+      return entry
     }
+    guard ContinuousClock.now < deadline else {
+      throw LabError("the event did not come; \(await appliance.whereItIs(machine))")
+    }
+    _ = try? await watch.log.line("an event", from: position, within: .seconds(5)) { !$0.isEmpty }
   }
 }
