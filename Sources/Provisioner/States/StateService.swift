@@ -200,12 +200,24 @@ package struct StateService: Sendable {
     if let boot, boot.node == node?.name {
       ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
     }
-    for event in report.events {
+    let lastProgress = report.events.lastIndex(where: Self.isPlainProgress)
+    for (index, event) in report.events.enumerated() {
       let name = Self.line(event.step, 64)
       let words = Self.words(event)
-      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      if Self.isPlainProgress(event) {
+        // For who watches, and no more than one of a report: that it came so far shows in what follows.
+        guard index == lastProgress else { continue }
+        ledger.show(
+          card, .step, "\(name) progress", words, completed: event.completedBytes, total: event.totalBytes)
+      } else {
+        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      }
       if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }
+  }
+
+  private static func isPlainProgress(_ event: StepEvent) -> Bool {
+    event.outcome == .progress && (event.detail ?? "").isEmpty
   }
 
   private static func words(_ event: StepEvent) -> String {
