@@ -147,7 +147,8 @@ struct HTTPComparison {
     let gibibytes = Double(totalBytes) / Double(1 << 30)
     return [
       Row(
-        name: name, unit: "GB/s", ours: ours.map { gigabytes / $0.seconds }, theirs: theirs.map { gigabytes / $0.seconds },
+        name: name, unit: "GB/s", ours: ours.map { gigabytes / $0.seconds },
+        theirs: theirs.map { gigabytes / $0.seconds },
         peer: "nginx", goal: 1, isMoreBetter: true),
       Row(
         name: name + ", processor", unit: "s/GiB", ours: ours.map { $0.processor / gibibytes },

@@ -36,7 +36,8 @@ struct MountTests {
       """)
   }
 
-  @Test func `a mounted tree packed again without a change is the same capsule, and with one is another`() async throws {
+  @Test func `a mounted tree packed again without a change is the same capsule, and with one is another`() async throws
+  {
     let capsule = try await build()
     try mounts.mount(capsule, name: "acme", generation: 3, from: store)
     #expect(mounts.state(of: "acme") == .mounted)
@@ -119,7 +120,8 @@ struct MountTests {
       try room.run(["/bin/sh", "-c", script], isInteractive: false, environment: ["VNFS": "acme"])
     }
     #expect(
-      try shell("test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme") == 0)
+      try shell("test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme")
+        == 0)
     #expect(try shell("exit 7") == 7)
     if FileManager.default.isReadableFile(atPath: "/etc/resolv.conf") {
       let own = try Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf"))
@@ -143,7 +145,8 @@ struct MountTests {
     try mounts.mount(capsule, name: "acme", generation: 1, from: store)
     let room = TreeRoom(directory: mounts.path(of: "acme"))
     #expect(
-      try room.run(["/bin/sh", "-c", "test -e /etc/resolv.conf && ! grep -q own /etc/resolv.conf"], isInteractive: false)
+      try room.run(
+        ["/bin/sh", "-c", "test -e /etc/resolv.conf && ! grep -q own /etc/resolv.conf"], isInteractive: false)
         == 0)
     let again = try await build(mounts.path(of: "acme"))
     #expect(try again.contents(in: store) == capsule.contents(in: store))

@@ -149,7 +149,8 @@ struct DeliveryShaperTests {
   func broken() async throws {
     let files = try Files()
     let api = RecordingAPI(
-      NodeResponse(status: 200, contentType: "a/b", body: Content(parts: [try files.sparse(1 << 30)]), isImmutable: true))
+      NodeResponse(
+        status: 200, contentType: "a/b", body: Content(parts: [try files.sparse(1 << 30)]), isImmutable: true))
     var limits = NodeHTTPServer.Limits()
     limits.rates = DeliveryRates(total: 1 << 20, perClient: 1 << 20)
     try await withServer(api, limits) { port in

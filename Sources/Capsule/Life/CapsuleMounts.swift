@@ -85,7 +85,9 @@ package struct CapsuleMounts: Sendable {
   package func lock(_ name: String, isShared: Bool = false) throws(CapsuleError) -> Lock {
     try makeDirectories()
     let path = "\(directory)/.records/\(name).lock"
-    guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600) else { throw .writing(path, errno: errno) }
+    guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600) else {
+      throw .writing(path, errno: errno)
+    }
     guard flock(file.number, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 else {
       throw CapsuleError(
         .busy, "The mount of \(name) is in use: a shell is open in it, or another command works on it",

@@ -127,7 +127,8 @@ package struct Keyring: Hashable, Sendable {
     }
     guard access(publicPath(name), F_OK) != 0, access(privatePath(name), F_OK) != 0 else {
       throw CapsuleError(
-        .badKey, "There is a key '\(name)' already", remedy: "Choose another name, or delete it: perseid key delete \(name)")
+        .badKey, "There is a key '\(name)' already",
+        remedy: "Choose another name, or delete it: perseid key delete \(name)")
     }
   }
 

@@ -109,7 +109,8 @@ extension Appliance {
     let capsule = try capsule(name)
     guard capsule.mountState == nil else {
       throw ApplianceError(
-        .refused, "The capsule \(name) is mounted. Keep what was changed (perseid vnfs umount \(name)), or throw it "
+        .refused,
+        "The capsule \(name) is mounted. Keep what was changed (perseid vnfs umount \(name)), or throw it "
           + "away (perseid vnfs close \(name)), and delete it then.")
     }
     let defaults = registry.defaults

@@ -78,7 +78,8 @@ struct MountWork {
     }
     guard try capsule.contents(in: store) != record.contents else {
       throw ApplianceError(
-        .refused, "Nothing is changed in \(path): there is no new generation to make. "
+        .refused,
+        "Nothing is changed in \(path): there is no new generation to make. "
           + "Change something, or close it: perseid vnfs close \(name).")
     }
     let registration = try AdminRequest(
