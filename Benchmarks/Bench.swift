@@ -4,13 +4,8 @@ import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-<<<<<<< HEAD
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, http or boot; all by default),
-/// BENCH_JSON names a file for the figures.
-=======
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, unpack or boot; all by
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, http, unpack or boot; all by
 /// default), BENCH_JSON names a file for the figures.
->>>>>>> main
 @main
 struct Bench {
   static func main() async {
@@ -23,24 +18,16 @@ struct Bench {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
       let only = environment["BENCH_ONLY"] ?? ""
-<<<<<<< HEAD
-      guard ["", "dhcp", "tftp", "http", "boot"].contains(only) else {
-        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, http and boot")
-=======
-      guard ["", "dhcp", "tftp", "unpack", "boot"].contains(only) else {
-        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, unpack and boot")
->>>>>>> main
+      guard ["", "dhcp", "tftp", "http", "unpack", "boot"].contains(only) else {
+        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, http, unpack and boot")
       }
       var rows: [Row] = []
       if ["", "dhcp"].contains(only) { rows += try await DHCPComparison(rounds: rounds).run { say("bench: \($0)") } }
       if ["", "tftp"].contains(only) { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
-<<<<<<< HEAD
       if ["", "http"].contains(only) { rows += try await HTTPComparison(rounds: rounds).run { say("bench: \($0)") } }
-=======
       if ["", "unpack"].contains(only) {
         rows += try await UnpackComparison(rounds: rounds).run { say("bench: \($0)") }
       }
->>>>>>> main
       if ["", "boot"].contains(only) { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
       if let file = environment["BENCH_JSON"], !file.isEmpty {

@@ -39,8 +39,9 @@ struct HTTPComparison {
           for kind in round.isMultiple(of: 2) ? Kind.allCases.reversed() : Kind.allCases {
             for (count, figure) in try await measure(kind, root, server, client) {
               figures[count, default: [:]][kind, default: []].append(figure)
+              let rate = Int(Double(Self.totalBytes) / figure.seconds / 1e6)
               progress(
-                "HTTP: \(count) downloads: \(kind.rawValue) \(Int(Double(Self.totalBytes) / figure.seconds / 1e6)) MB/s, "
+                "HTTP: \(count) downloads: \(kind.rawValue) \(rate) MB/s, "
                   + "\(rounded(figure.processor)) s of processor")
             }
           }

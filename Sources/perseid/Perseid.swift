@@ -14,15 +14,8 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-<<<<<<< HEAD
       Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, KeyCommand.self, TokenCommand.self, Watch.self,
-      ChangeLog.self, Info.self, Doctor.self,
-=======
-      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, TokenCommand.self, Watch.self,
-      RegistryCommand.self, ChangeLog.self,
-      Info.self,
-      Doctor.self,
->>>>>>> main
+      RegistryCommand.self, ChangeLog.self, Info.self, Doctor.self,
     ])
 }
 

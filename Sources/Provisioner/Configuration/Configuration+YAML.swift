@@ -64,18 +64,13 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-<<<<<<< HEAD
-    if let section = try root.section("provisioner", allowed: ["port", "rate", "ratePerNode"]) {
+    if let section = try root.section("provisioner", allowed: ["port", "rate", "ratePerNode", "concurrentBoots"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
       result.provisioner.rate = try section.value("rate", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
       result.provisioner.ratePerNode =
         try section.value("ratePerNode", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
-=======
-    if let section = try root.section("provisioner", allowed: ["port", "concurrentBoots"]) {
-      result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
       result.provisioner.concurrentBoots =
         try section.integer("concurrentBoots", 0...100_000, unit: "nodes") ?? result.provisioner.concurrentBoots
->>>>>>> main
     }
     if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port

@@ -59,14 +59,11 @@ package struct Configuration: Hashable, Sendable {
 
   package struct Provisioner: Hashable, Sendable {
     package var port = 9870
-<<<<<<< HEAD
     /// For files, in bytes per second: for all nodes together, and for each.
     package var rate: Int?
     package var ratePerNode: Int?
-=======
     /// Nodes that may fetch their roots at a time; 0 is any number.
     package var concurrentBoots = 0
->>>>>>> main
   }
 
   package struct Admin: Hashable, Sendable {
