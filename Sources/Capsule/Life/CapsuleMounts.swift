@@ -66,8 +66,11 @@ package struct CapsuleMounts: Sendable {
   /// - Returns: `nil` where the capsule is not mounted, nor was left half-way.
   package func state(of name: String) -> State? {
     guard let record = record(of: name) else { return nil }
-    guard let lock = FileDescriptor.open("\(directory)/.records/\(name).lock", O_RDONLY) else { return .interrupted }
-    if flock(lock.number, LOCK_EX | LOCK_NB) != 0 { return .busy }
+    if let lock = FileDescriptor.open("\(directory)/.records/\(name).lock", O_RDONLY),
+      flock(lock.number, LOCK_EX | LOCK_NB) != 0
+    {
+      return .busy
+    }
     return record.phase == .mounted ? .mounted : .interrupted
   }
 

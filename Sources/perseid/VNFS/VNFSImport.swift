@@ -26,7 +26,7 @@ struct VNFSImport: AsyncParsableCommand {
       source: source, nodeExecutable: try Companions.nodeExecutable(), busybox: try Companions.busybox())
     request.name = name
     let store = try ContentStore(directory: configuration.paths.state)
-    let hold = try store.hold()
+    var hold: StoreHold? = try store.hold()
     defer { withExtendedLifetime(hold) {} }
     let start = ContinuousClock.now
     let progress = ImportProgress()
@@ -46,7 +46,7 @@ struct VNFSImport: AsyncParsableCommand {
       signers = try Self.signers(of: capsule, configuration, store, isArchive: isArchive)
     } catch {
       // What was copied is of no use to anybody.
-      withExtendedLifetime(hold) {}
+      hold = nil
       _ = try? await Access.with(common) { try await $0.json(AdminRequest(.post, ["collection"])) }
       throw error
     }
