@@ -90,7 +90,7 @@ struct HTTPClient {
     var left = length - Int64(extra)
     while left > 0 {
       // tcp(7): "MSG_TRUNC ... causes the received bytes of data to be discarded, rather than passed back".
-      let count = recv(socket, nil, Int(min(left, 4 << 20)), Int32(MSG_TRUNC.rawValue))
+      let count = recv(socket, nil, Int(min(left, 4 << 20)), Int32(MSG_TRUNC))
       guard count > 0 else { throw LabError("the answer broke off with \(left) bytes left") }
       left -= Int64(count)
     }
