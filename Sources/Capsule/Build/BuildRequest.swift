@@ -10,6 +10,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var busybox: String
   /// zstd level of the root file system's frames, 1...19.
   package var compressionLevel = 3
+  /// What the source may be at most.
+  package var limits = SourceLimits()
 
   package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
     self.source = source
