@@ -12,6 +12,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var compressionLevel = 3
   /// What the source may be at most.
   package var limits = SourceLimits()
+  /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.
+  package var makesErofs = true
 
   package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
     self.source = source
