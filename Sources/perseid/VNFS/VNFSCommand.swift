@@ -5,9 +5,8 @@ struct VNFSCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vnfs", abstract: "Capsules: what nodes boot into.",
     subcommands: [
-      VNFSImport.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSHistory.self, VNFSRollback.self,
-      VNFSDiff.self,
-      VNFSVerify.self, VNFSClone.self, VNFSMount.self, VNFSUmount.self, VNFSClose.self, VNFSShell.self, VNFSDelete.self,
-      VNFSCollect.self,
+      VNFSImport.self, VNFSBuild.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSHistory.self,
+      VNFSRollback.self, VNFSDiff.self, VNFSVerify.self, VNFSClone.self, VNFSMount.self, VNFSUmount.self,
+      VNFSClose.self, VNFSShell.self, VNFSDelete.self, VNFSCollect.self,
     ], aliases: ["capsule"])
 }

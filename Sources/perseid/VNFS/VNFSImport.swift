@@ -1,18 +1,27 @@
 import ArgumentParser
 import Capsule
 import CapsuleFormat
+import Glibc
 import Provisioner
 
 /// `perseid vnfs import SOURCE [--name N]`: the building runs here, beside a running appliance; only
 /// the name is given by it.
 struct VNFSImport: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "import",
-    abstract: "Take a .capsule file, or make a capsule of a root file system: a directory, or a tar archive.")
+    commandName: "import", abstract: "Take a .capsule file, or make a capsule of a root file system.",
+    discussion: """
+      SOURCE is a .capsule file; a directory; a tar archive (plain, gzip, xz, bzip2 or zstd); the image of a container: \
+      an OCI layout, an archive of one or of docker save, or docker://REGISTRY/NAME:TAG, which skopeo fetches; a .vnfs \
+      of Perceus. Where several images are in one place: oci:PATH:NAME, docker-archive:PATH:NAME.
+      """)
 
-  @Argument(
-    help: "A .capsule file, a directory, or a tar archive (plain, gzip, xz, bzip2 or zstd).", completion: .file())
+  @Argument(help: "A .capsule file, a directory, an archive, an image, or a .vnfs of Perceus.", completion: .file())
   var source: String
+
+  @Option(
+    name: .long,
+    help: "GiB that an archive or image may unpack to (default: 256, and 200 times its own size).")
+  var sizeLimit: Int?
 
   @Option(name: .long, help: "The capsule's name (default: after the tree's os-release, such as debian-12).")
   var name: String?
@@ -25,13 +34,20 @@ struct VNFSImport: AsyncParsableCommand {
     var request = BuildRequest(
       source: source, nodeExecutable: try Companions.nodeExecutable(), busybox: try Companions.busybox())
     request.name = name
+    if let sizeLimit {
+      guard (1...1_000_000).contains(sizeLimit) else { throw ValidationError("--size-limit is from 1 to 1000000.") }
+      request.limits.bytes = Int64(sizeLimit) << 30
+      request.limits.expansion = nil
+    }
     let store = try ContentStore(directory: configuration.paths.state)
     var hold: StoreHold? = try store.hold()
     defer { withExtendedLifetime(hold) {} }
     let start = ContinuousClock.now
     let progress = ImportProgress()
     let capsule: StoredCapsule
-    let isArchive = try request.source.hasSuffix(".capsule") || CapsuleArchive.isCapsule(request.source)
+    // What is no path of a file is for the builder to understand: docker://...
+    let isFile = access(source, F_OK) == 0
+    let isArchive = try source.hasSuffix(".capsule") || isFile && CapsuleArchive.isCapsule(source)
     do {
       defer { progress.finish() }
       capsule = try await interruptible { [request] in
@@ -50,14 +66,22 @@ struct VNFSImport: AsyncParsableCommand {
       _ = try? await Access.with(common) { try await $0.json(AdminRequest(.post, ["collection"])) }
       throw error
     }
+    try await Self.register(
+      capsule, name ?? capsule.config.name, common, output, origin: "import of \(source)", signers: signers,
+      since: start)
+  }
+
+  /// Gives a new capsule's name to the appliance, and shows what became of it.
+  static func register(
+    _ capsule: StoredCapsule, _ name: String, _ common: CommonOptions, _ output: OutputOptions,
+    origin: String, signers: [String] = [], since start: ContinuousClock.Instant
+  ) async throws {
     let registration = try AdminRequest(
-      .post, ["vnfs"],
-      json: RegisterCapsule(
-        name: name ?? capsule.config.name, digest: capsule.digest, origin: "import of \(source)"))
+      .post, ["vnfs"], json: RegisterCapsule(name: name, digest: capsule.digest, origin: origin))
     let json = try await Access.with(common) { try await $0.json(registration) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let view: CapsuleView = try Access.decode(json)
-    try show(Self.text(capsule, view, signers, seconds: (ContinuousClock.now - start) / .seconds(1)))
+    try show(text(capsule, view, signers, seconds: (ContinuousClock.now - start) / .seconds(1)))
   }
 
   /// Who has signed a capsule, as far as they are trusted.
