@@ -176,7 +176,8 @@ struct RegistryTests {
       // As `timespec`, whose members belong to one module or another, whichever is compiled with this one.
       var time = [0, 0]
       time.withUnsafeMutableBytes {
-        _ = clock_gettime(CLOCK_THREAD_CPUTIME_ID, $0.baseAddress?.assumingMemoryBound(to: timespec.self))
+        guard let place = $0.baseAddress?.assumingMemoryBound(to: timespec.self) else { return }
+        _ = clock_gettime(CLOCK_THREAD_CPUTIME_ID, place)
       }
       return time[0] * 1_000_000_000 + time[1]
     }
