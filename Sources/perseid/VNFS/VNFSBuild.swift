@@ -38,6 +38,7 @@ struct VNFSBuild: AsyncParsableCommand {
         return try await builder.build(recipe, request) { progress.report($0) }
       }
     }
-    try await VNFSImport.register(capsule, capsule.config.name, common, output, origin: "build of \(path)", since: start)
+    try await VNFSImport.register(
+      capsule, capsule.config.name, common, output, origin: "build of \(path)", since: start)
   }
 }
