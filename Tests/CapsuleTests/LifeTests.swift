@@ -35,9 +35,9 @@ import Testing
   @Test func `a whole capsule is found whole, down to the tree it unpacks to`() async throws {
     try tree.directory.run(
       """
-      mkdir -p tree/d; ln -s nowhere tree/d/link; touch -d '2021-03-04 05:06:07.125 UTC' tree/d/file tree/d
+      mkdir -p tree/d tree/dev; ln -s nowhere tree/d/link; touch -d '2021-03-04 05:06:07.125 UTC' tree/d/file tree/d
       if [ $(id -u) = 0 ]; then
-        mknod tree/d/null c 1 3; mkfifo tree/d/pipe; chown 12:34 tree/d/file; chmod 4711 tree/d/file
+        mknod tree/dev/null c 1 3; mkfifo tree/d/pipe; chown 12:34 tree/d/file; chmod 4711 tree/d/file
         setfattr -n user.note -v text tree/d/file || true
       fi
       """)
