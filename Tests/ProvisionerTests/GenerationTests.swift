@@ -140,7 +140,9 @@ struct GenerationTests {
       withExtendedLifetime(hold) {}
     }
     #expect(appliance.content.contains(digest))
-    #expect(try await appliance.collect().blobs > 0)
+    // A process that another test starts at this moment has the hold too, until it is what it is to be.
+    let end = ContinuousClock.now + .seconds(120)
+    while try await appliance.collect().postponed, ContinuousClock.now < end { await Task.yield() }
     #expect(!appliance.content.contains(digest))
     try await appliance.close()
   }
