@@ -14,7 +14,8 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, TokenCommand.self, Watch.self, ChangeLog.self,
+      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, TokenCommand.self, Watch.self,
+      RegistryCommand.self, ChangeLog.self,
       Info.self,
       Doctor.self,
     ])

@@ -11,8 +11,6 @@ struct AdminResponder: HTTPResponder {
   /// Who a request is from.
   /// - Throws: `ApplianceError` where nobody is to be answered.
   private let identify: @Sendable (Request, AdminContext) async throws -> AdminCaller
-  /// Largest body that is read, in bytes.
-  static let bodyLimit = 1 << 20
 
   init(
     _ appliance: Appliance, identify: @escaping @Sendable (Request, AdminContext) async throws -> AdminCaller
@@ -120,9 +118,9 @@ struct AdminResponder: HTTPResponder {
         .invalid, "Content-Type: found '\(printable(type, 64))', allowed is application/json, or none at all.")
     }
     do {
-      return Array(try await request.body.collect(upTo: bodyLimit).readableBytesView)
+      return Array(try await request.body.collect(upTo: route.bodyLimit).readableBytesView)
     } catch is NIOTooManyBytesError {
-      throw ApplianceError(.tooLarge, "The request's body is larger than \(bodyLimit) bytes.")
+      throw ApplianceError(.tooLarge, "The request's body is larger than \(route.bodyLimit) bytes.")
     }
   }
 
