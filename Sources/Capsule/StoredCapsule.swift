@@ -14,6 +14,9 @@ package struct StoredCapsule: Hashable, Sendable {
   package let initramfs: Descriptor
   package let stage1: Descriptor
 
+  /// The root file system as an erofs image; `nil` in capsules that leave root mode overlay out.
+  package var erofs: Descriptor? { manifest.layer(MediaType.erofs) }
+
   /// Bytes of all its blobs.
   package var bytes: Int64 { manifest.layers.reduce(manifest.config.size) { $0 + $1.size } }
 

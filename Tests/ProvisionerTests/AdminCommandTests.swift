@@ -96,7 +96,7 @@ struct AdminCommandTests {
   @Test("shows how it is used and ends with 2 where the verb, or everything, is missing")
   func noVerb() async throws {
     let site = try Site()
-    for arguments in [[], ["node"], ["vnfs"], ["--config", site.file]] {
+    for arguments in [[], ["node"], ["vnfs"]] {
       let outcome = try await site.run(arguments)
       #expect(outcome.status == 2 && outcome.output.isEmpty && outcome.errors.contains("USAGE: perseid"), "\(outcome)")
     }

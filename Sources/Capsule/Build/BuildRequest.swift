@@ -10,6 +10,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var busybox: String
   /// zstd level of the root file system's frames, 1...19.
   package var compressionLevel = 3
+  /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.
+  package var makesErofs = true
 
   package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
     self.source = source

@@ -97,7 +97,9 @@ package final class Appliance: Service, Sendable {
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
     let rendered = RenderedContent()
     let maker = PlanMaker(tree: nodescripts, rendered: rendered, catalog: catalog, settings: configuration.states)
-    let states = StateService(registry: registry, ledger: ledger, board: board, maker: maker)
+    let states = StateService(
+      registry: registry, ledger: ledger, board: board, maker: maker,
+      admission: Admission(limit: configuration.provisioner.concurrentBoots))
     nodeService = NodeService(
       registry: registry, ledger: ledger, catalog: catalog, content: bootContent, rendered: rendered, states: states,
       logger: logger)

@@ -7,6 +7,8 @@ package struct StateService: Sendable {
   private let ledger: BootLedger
   private let board: StatusBoard
   private let maker: PlanMaker
+  private let admission: Admission
+  private let correction = CapsuleCorrection()
 
   /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
   private var heldSeconds: Int { 3 + registry.read { $0.heldNodes } / 100 }
@@ -14,7 +16,10 @@ package struct StateService: Sendable {
   /// Seconds after which a machine that has to wait asks again.
   package static let waitSeconds = 10
 
-  package init(registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker) {
+  package init(
+    registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker, admission: Admission = .init(limit: 0)
+  ) {
+    self.admission = admission
     self.registry = registry
     self.ledger = ledger
     self.board = board
@@ -56,7 +61,7 @@ package struct StateService: Sendable {
     if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
       ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
-    let plan = try await answer(report, node, boot, card, origin)
+    let plan = try await answer(report, node, boot, card, origin, now.time)
     if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
       ledger.record(card, .state, "wait", wait.reason, now: now.time)
     }
@@ -64,7 +69,8 @@ package struct StateService: Sendable {
   }
 
   private func answer(
-    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin
+    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin,
+    _ now: Timestamp
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
@@ -91,6 +97,19 @@ package struct StateService: Sendable {
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
       }
+      if let boot, boot.vnfs != node.vnfs, registry.read({ $0.capsules[node.vnfs] != nil }),
+        correction.isDue(node.name, now: now)
+      {
+        admission.leave(node.name)
+        var plan = wait("\(node.name) has booted capsule \(boot.vnfs), and \(node.vnfs) is assigned to it now")
+        plan.restart = plan.wait?.reason
+        return plan
+      }
+      if let count = admission.admit(node.name, now: now) {
+        return wait("\(count) nodes are fetching their roots, as many as may at a time (provisioner.concurrentBoots)")
+      }
+    } else {
+      admission.leave(node.name)
     }
     do {
       return try await maker.plan(for: subject)
