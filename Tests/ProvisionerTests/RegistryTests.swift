@@ -175,8 +175,9 @@ struct RegistryTests {
     func now() -> Int {
       // As `timespec`, whose members belong to one module or another, whichever is compiled with this one.
       var time = [0, 0]
-      time.withUnsafeMutableBytes {
-        _ = clock_gettime(CLOCK_THREAD_CPUTIME_ID, $0.baseAddress?.assumingMemoryBound(to: timespec.self))
+      time.withUnsafeMutableBytes { bytes in
+        guard let time = bytes.baseAddress?.assumingMemoryBound(to: timespec.self) else { return }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, time)
       }
       return time[0] * 1_000_000_000 + time[1]
     }

@@ -17,8 +17,9 @@ package struct Nodescript: Hashable, Sendable {
 }
 
 /// `<state>/nodescripts/STATE/{vnfs/X,all,group/X,node/X}/NN-name`, read live.
-package struct NodescriptTree: Hashable, Sendable {
+package struct NodescriptTree: Sendable {
   package let directory: String
+  private let files = ScriptFiles()
 
   /// Most scripts of one state for one node, and bytes of one script.
   package static let countLimit = 512
@@ -51,7 +52,7 @@ package struct NodescriptTree: Hashable, Sendable {
     }
     let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
     let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
-    var scripts = try Self.resolve([own] + levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+    var scripts = try Self.resolve([own] + levels.map { ($0, files.regularFiles(in: "\(directory)/\(state)/\($0)")) })
     // A file of the appliance's has an absolute path.
     for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
     return scripts
@@ -88,38 +89,10 @@ package struct NodescriptTree: Hashable, Sendable {
     NodescriptName.parse(file)
   }
 
-  private func found(in directory: String) throws -> [String] {
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return [] }
-    return names.sorted().map { "\(directory)/\($0)" }.filter { path in
-      var isDirectory = false
-      return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
-    }
-  }
-
   /// The bytes of a script.
   /// - Throws: `ApplianceError`.
   package func read(_ script: Nodescript) throws -> [UInt8] {
     if let carried = script.carried { return carried }
-    let attributes = try? FileManager.default.attributesOfItem(atPath: script.path)
-    guard attributes?[.type] as? FileAttributeType != .typeSymbolicLink else { return try readWhole(script) }
-    guard attributes?[.type] as? FileAttributeType == .typeRegular else {
-      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
-    }
-    return try readWhole(script)
-  }
-
-  private func readWhole(_ script: Nodescript) throws -> [UInt8] {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(filePath: script.path))
-    } catch {
-      throw ApplianceError(.failed, "The nodescript \(script.path) cannot be read. Check its permissions.")
-    }
-    guard data.count <= Self.sizeLimit else {
-      throw ApplianceError(
-        .refused,
-        "The nodescript \(script.path) has \(data.count) bytes, where at most \(Self.sizeLimit) are delivered.")
-    }
-    return [UInt8](data)
+    return try files.read(script.path, limit: Self.sizeLimit)
   }
 }
