@@ -3,7 +3,7 @@
 #   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
 #   make test                          every test, boots included
 #   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too,
-#                                      BENCH_ONLY=dhcp|tftp|boot measures one part
+#                                      BENCH_ONLY=dhcp|tftp|unpack|capsule|boot measures one part
 #   make fuzz                          every fuzzer for FUZZ_SECONDS (60) each
 #   make build lint install deb clean
 
@@ -73,6 +73,13 @@ install: $(PACKAGED)/.built
 	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/perseid/perseid.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed -e 's|/usr/|$(PREFIX)/|' etc/perseid.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(INSTALLED)/perseid --generate-completion-script bash \
+	  > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/perseid
+	$(INSTALLED)/perseid --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_perseid
+	$(INSTALLED)/perseid --generate-completion-script fish \
+	  > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/perseid.fish
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/perseid/copyright
 
 STAGE := .build/deb/perseid_$(VERSION)_amd64

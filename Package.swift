@@ -38,6 +38,7 @@ let nio: [Target.Dependency] = [
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let package = Package(
   name: "perseid",
@@ -78,16 +79,18 @@ let package = Package(
     library("StateProtocol", ["NetworkTypes", "CapsuleFormat"]),
 
     // The appliance.
-    library("Capsule", ["CapsuleFormat", "CLinux", crypto, logging]),
+    library("ConfigurationFile", [yams]),
+    library("Capsule", ["CapsuleFormat", "ConfigurationFile", "CLinux", crypto, logging, yams]),
     library(
       "Provisioner",
       [
-        "Capsule", "CapsuleFormat", "DHCP", "DHCPWire", "TFTP", "StateProtocol", "NetworkTypes", "CLinux",
+        "Capsule", "CapsuleFormat", "ConfigurationFile", "DHCP", "DHCPWire", "TFTP", "StateProtocol", "NetworkTypes",
+        "CLinux", yams,
         lifecycle, logging, crypto,
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Hummingbird", package: "hummingbird"),
-        .product(name: "Yams", package: "Yams"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
       ] + nio, testedInside: true),
     .executableTarget(
       name: "perseid",
@@ -132,10 +135,13 @@ let package = Package(
     tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
     library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
-    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "TestSupport", crypto]),
+    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "ConfigurationFile", "Lab", "TestSupport", crypto]),
     tests(
       "ProvisionerTests",
-      ["Provisioner", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat", "NetworkTypes", logging]),
+      [
+        "Provisioner", "ConfigurationFile", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat",
+        "NetworkTypes", logging,
+      ], exclude: ["OpenAPI"]),
     tests(
       "StateClientTests",
       ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "TestSupport"]),

@@ -16,6 +16,8 @@ package struct CapsuleError: Error, Sendable, CustomStringConvertible {
     case noKernel
     case noModules
     case badName
+    /// The tree's /etc/perseid/capsule.yaml, or a recipe, says what cannot be.
+    case badSettings
     case noSpace
     /// The content store cannot be read or written.
     case storage

@@ -34,6 +34,8 @@ package struct CapsuleManifest: Hashable, Sendable, Codable {
     layers.first { $0.mediaType == mediaType }
   }
 
+  /// The most layers a manifest may have: each is an open file while a capsule is copied.
+  package static let layerLimit = 128
   /// Largest manifest or configuration that is read, in bytes.
   package static let sizeLimit = 4 << 20
 }
@@ -50,6 +52,10 @@ package struct CapsuleConfig: Hashable, Sendable, Codable {
   package var operatingSystem: String?
   /// Words for the kernel command line that the capsule wants.
   package var kernelArguments: String
+  /// What the capsule's maker calls it: `2.1`.
+  package var version: String?
+  /// How a node can have its root (`ram`, `overlay`), the default first; `nil` in older capsules: `ram`.
+  package var rootModes: [String]?
   /// Bytes of the uncompressed tar stream, and of the file contents in it.
   package var rootBytes: Int64
   /// Entries in the tar stream.

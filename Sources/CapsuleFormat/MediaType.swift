@@ -7,8 +7,14 @@ package enum MediaType {
   /// The root file system: a tar stream in independent zstd frames.
   package static let rootFileSystem = "application/vnd.oci.image.layer.v1.tar+zstd"
   package static let frameIndex = "application/vnd.perseid.capsule.frameindex.v1"
+  /// The root file system as an erofs image.
+  package static let erofs = "application/vnd.perseid.capsule.erofs.v1"
   package static let kernel = "application/vnd.perseid.capsule.kernel.v1"
   package static let initramfs = "application/vnd.perseid.capsule.initramfs.v1"
   /// A cpio image with `/init` alone, to be put behind the initramfs.
   package static let stage1 = "application/vnd.perseid.capsule.stage1.v1"
+  /// A `FileBundle` of `STATE/NN-name` and `STATE/NN-name.server`.
+  package static let nodescripts = "application/vnd.perseid.capsule.nodescripts.v1.tar+zstd"
+  /// A `FileBundle` of what configures and keeps the capsule: `capsule.yaml`, `recipe.yaml`, `hooks/NAME`, lists.
+  package static let tools = "application/vnd.perseid.capsule.tools.v1.tar+zstd"
 }

@@ -1,5 +1,6 @@
 import DHCPClient
 import Glibc
+import NetworkTypes
 package import StateClient
 package import StateProtocol
 
@@ -13,12 +14,18 @@ package final class Boot {
   /// The card that booted, once it is found.
   package var card: NetworkCard?
   package var cards: [NetworkCard] = []
+  /// What carries the address: the card, or a bond or a VLAN on it.
+  package var interface: String?
+  /// Cards with a carrier on whose network no address was to be had: others are tried before them.
+  var cardsWithoutAnswer: Set<String> = []
   var lease: AcquiredLease?
   package var plan: Plan?
   package let interfaces: any InterfaceControl
   /// Where the node's root is filled.
   package let newRoot = "/newroot"
   private var client: StateClient?
+  /// The appliance that was turned to; `nil`: the first.
+  private var current: Endpoint?
   private var reporter = EventReporter()
 
   package init(console: Console, interfaces: any InterfaceControl = KernelInterfaces()) {
@@ -26,10 +33,18 @@ package final class Boot {
     self.interfaces = interfaces
   }
 
-  /// The appliance: of the kernel command line, else whoever gave the address.
-  package var server: Endpoint? {
-    commandLine.server ?? lease.map { Endpoint(address: $0.serverIdentifier) }
+  /// The appliances: of the kernel command line, else whoever gave the address.
+  private var servers: [Endpoint] {
+    commandLine.servers.isEmpty
+      ? lease.flatMap { $0.serverIdentifier == .any ? nil : [Endpoint(address: $0.serverIdentifier)] } ?? []
+      : commandLine.servers
   }
+
+  /// The appliance that is asked.
+  package var server: Endpoint? { current ?? servers.first }
+
+  /// Every appliance, `first` before the others.
+  func servers(first: Endpoint) -> [Endpoint] { [first] + servers.filter { $0 != first } }
 
   /// Runs `body` with the connection to the appliance, which is kept from one use to the next.
   package func withClient<Result>(_ body: (inout StateClient) throws -> Result) throws -> Result {
@@ -49,11 +64,22 @@ package final class Boot {
     }
   }
 
+  /// Turns to the next appliance of the list, where there is another.
+  func turnToNextServer() {
+    let servers = servers
+    guard servers.count > 1, let server else { return }
+    let next = servers[((servers.firstIndex(of: server) ?? -1) + 1) % servers.count]
+    current = next
+    client = nil
+    say("  the next appliance to be asked is \(next)")
+  }
+
   package func say(_ line: String) { console.say(line) }
 
-  /// A line for whoever looks for a fault: `perseid.debug=1` and above.
-  package func debug(_ line: @autoclosure () -> String) {
-    if commandLine.debug >= 1 { console.say("  \(line())") }
+  /// A line for whoever looks for a fault: `perseid.debug=1` shows what each step finds, 2 the drivers and the kernel's
+  /// own messages too, 3 also the plan in full.
+  package func debug(_ line: @autoclosure () -> String, level: Int = 1) {
+    if commandLine.debug >= level { console.say("  \(line())") }
   }
 
   private var header: EventReport {
@@ -86,6 +112,15 @@ package final class Boot {
     } catch {
       debug("events were not sent: \(error)")
     }
+  }
+}
+
+/// The appliance wants the machine to restart: what it is to boot is not what it has booted.
+package struct RestartNeeded: Error, Hashable, Sendable {
+  package var reason: String
+
+  package init(reason: String) {
+    self.reason = reason
   }
 }
 

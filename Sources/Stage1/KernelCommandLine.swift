@@ -38,8 +38,10 @@ package struct KernelCommandLine: Hashable, Sendable {
     words.contains { $0.name == name }
   }
 
-  /// The appliance: `perseid.server=10.0.0.1:9870`.
-  package var server: Endpoint? { value("perseid.server").flatMap { Endpoint($0) } }
+  /// The appliance, and those that stand in for it: `perseid.server=10.0.0.1:9870`, or several with commas between.
+  package var servers: [Endpoint] {
+    (value("perseid.server") ?? "").split(separator: ",").compactMap { Endpoint(String($0)) }
+  }
 
   /// The boot's name: `perseid.boot=`.
   package var boot: String? { value("perseid.boot") }

@@ -14,7 +14,10 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, Watch.self, Info.self, Doctor.self,
+      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, TokenCommand.self, Watch.self, Init.self,
+      RegistryCommand.self, ChangeLog.self,
+      Info.self,
+      Doctor.self,
     ])
 }
 
@@ -25,11 +28,18 @@ enum Main {
     signal(SIGPIPE, SIG_IGN)
     let arguments = inOrder(Array(CommandLine.arguments.dropFirst()))
     do {
-      var command = try Perseid.parseAsRoot(arguments)
-      if var command = command as? any AsyncParsableCommand {
-        try await command.run()
-      } else {
-        try command.run()
+      // Names to complete come from the appliance, which takes waiting for.
+      var command = try await Perseid.asyncParseAsRoot(arguments)
+      do {
+        if var command = command as? any AsyncParsableCommand {
+          try await command.run()
+        } else {
+          try command.run()
+        }
+      } catch let help as CleanExit {
+        // A noun without a verb.
+        printError(Perseid.fullMessage(for: help))
+        exit(2)
       }
     } catch {
       exit(finish(with: error))

@@ -1,5 +1,6 @@
 import CapsuleFormat
 import Foundation
+import Logging
 import NetworkTypes
 import ServiceLifecycle
 import Testing
@@ -71,7 +72,7 @@ struct AdminServerTests {
         at: .now, source: .http, event: "script", detail: "made\nfor it", node: "n0001", mac: mac(1))
       var received = ""
       await #expect(throws: Enough.self) {
-        try await client.stream(AdminRequest(.get, ["watch"], query: [("node", "n0001")])) { piece in
+        try await client.stream(AdminRequest(.get, ["events"], query: [("node", "n0001")])) { piece in
           let isFirst = received.isEmpty
           received += String(decoding: piece, as: UTF8.self)
           if isFirst {
@@ -156,12 +157,13 @@ extension ControlSocketClient {
 }
 
 /// Runs the admin API of an appliance on its control socket while `body` runs, then stops it gracefully.
-private func withAdmin(
-  _ directory: TestDirectory? = nil, body: (ControlSocketClient, Appliance) async throws -> Void
+func withAdmin(
+  _ directory: TestDirectory? = nil, limits: AdminServer.Limits = .init(), logger: Logger = silent,
+  adjust: (inout Configuration) -> Void = { _ in }, body: (ControlSocketClient, Appliance) async throws -> Void
 ) async throws {
-  let appliance = try await makeAppliance(directory ?? TestDirectory())
+  let appliance = try await makeAppliance(directory ?? TestDirectory(), adjust)
   let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
-  let server = AdminServer(appliance: appliance, logger: silent) { continuation.yield() }
+  let server = AdminServer(appliance: appliance, limits: limits, logger: logger) { continuation.yield() }
   let services = ServiceGroup(services: [server], logger: silent)
   try await withThrowingTaskGroup { tasks in
     tasks.addTask {
@@ -169,7 +171,7 @@ private func withAdmin(
       try await services.run()
     }
     var iterator = ready.makeAsyncIterator()
-    await iterator.next()
+    for _ in 0..<server.parts { await iterator.next() }
     let client = ControlSocketClient(path: appliance.configuration.paths.controlSocket)
     let result: Result<Void, any Error>
     do { result = .success(try await body(client, appliance)) } catch { result = .failure(error) }

@@ -56,7 +56,7 @@ struct BootChainTests {
     let answer = BootPolicy.answer(
       BootPolicy.Machine(
         mac: mac(1), speaker: speaker, architectures: architectures, server: Self.server, port: 9870),
-      node: EffectiveNode(node, group: nil, defaults: NodeDefaults()), vnfs: "debian-12", generation: nil)
+      node: EffectiveNode(node, defaults: NodeDefaults()) { _ in nil }, vnfs: "debian-12", generation: nil)
     #expect(answer.bootFile?.contains(file) == true, "\(answer)")
     #expect(answer.reason.contains("although") == (although != nil), "\(answer.reason)")
     if let although { #expect(answer.reason.contains(although), "\(answer.reason)") }
@@ -69,7 +69,7 @@ struct BootChainTests {
     let machine = BootPolicy.Machine(
       mac: mac(1), speaker: .pxeFirmware, architectures: [11], server: Self.server, port: 9870)
     let answer = BootPolicy.answer(
-      machine, node: EffectiveNode(node, group: nil, defaults: NodeDefaults()), vnfs: "debian-12", generation: nil)
+      machine, node: EffectiveNode(node, defaults: NodeDefaults()) { _ in nil }, vnfs: "debian-12", generation: nil)
     #expect(answer.bootFile == nil && answer.reason.contains("64-bit ARM"))
   }
 

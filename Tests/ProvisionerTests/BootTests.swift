@@ -17,7 +17,7 @@ struct BootPolicyTests {
     let machine = BootPolicy.Machine(
       mac: mac(1), speaker: speaker, architectures: architectures, server: IPv4Address(10, 0, 0, 1), port: 9870)
     return BootPolicy.answer(
-      machine, node: isNode ? EffectiveNode(node, group: nil, defaults: NodeDefaults()) : nil, vnfs: "debian-12",
+      machine, node: isNode ? EffectiveNode(node, defaults: NodeDefaults()) { _ in nil } : nil, vnfs: "debian-12",
       generation: nil)
   }
 

@@ -1,3 +1,4 @@
+import ConfigurationFile
 import DHCPWire
 import NetworkTypes
 import Testing

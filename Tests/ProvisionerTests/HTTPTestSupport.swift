@@ -116,6 +116,11 @@ func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 /// Runs curl with a bound of 30 seconds.
 @discardableResult
 func curl(_ arguments: String...) async throws -> CurlAnswer {
+  try await curl(arguments)
+}
+
+@discardableResult
+func curl(_ arguments: [String]) async throws -> CurlAnswer {
   try await blocking {
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/curl")

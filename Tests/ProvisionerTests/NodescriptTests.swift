@@ -32,14 +32,14 @@ struct NodescriptTests {
   func live() throws {
     let directory = try TestDirectory()
     let tree = NodescriptTree(directory: directory.path)
-    #expect(try tree.scripts(state: "init", vnfs: "v", group: "g", node: "n").isEmpty)
+    #expect(try tree.scripts(state: "init", vnfs: "v", groups: ["g"], node: "n").isEmpty)
     try directory.write("echo all\n", to: "init/all/10-a")
     try directory.write("echo other\n", to: "init/group/other/11-b")
     try directory.write("echo mine\n", to: "init/group/g/12-c")
-    let scripts = try tree.scripts(state: "init", vnfs: "v", group: "g", node: "n")
+    let scripts = try tree.scripts(state: "init", vnfs: "v", groups: ["g"], node: "n")
     #expect(scripts.map(\.name) == ["10-a", "12-c"])
     #expect(try tree.read(scripts[0]) == Array("echo all\n".utf8))
-    #expect(throws: ApplianceError.self) { try tree.scripts(state: "../init", vnfs: "v", group: "g", node: "n") }
+    #expect(throws: ApplianceError.self) { try tree.scripts(state: "../init", vnfs: "v", groups: ["g"], node: "n") }
   }
 
   private func run(_ text: String, seconds: Int = 20) async throws -> String {

@@ -56,6 +56,34 @@ struct StateTests {
     try await appliance.close()
   }
 
+  @Test("A capsule's own nodescripts are the first level, of the generation that the boot began with")
+  func carriedScripts() async throws {
+    let directory = try TestDirectory()
+    let appliance = try await makeAppliance(directory)
+    let own = [
+      "init/10-a": "echo capsule a\n", "init/20-b": "echo capsule b\n", "init/30-c.server": "echo echo $NODENAME\n",
+      "ready/40-d": "echo ready\n",
+    ]
+    _ = try await appliance.registerCapsule(
+      "debian-12", digest: try makeCapsule("debian-12", in: appliance.content, nodescripts: own))
+    let boot = try await appliance.ledger.bind(
+      BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
+    ).boot
+    try directory.write("echo site a\n", to: "state/nodescripts/init/vnfs/debian-12/10-a")
+    try directory.write("echo all b\n", to: "state/nodescripts/init/all/20-b")
+    _ = try await appliance.registerCapsule(
+      "debian-12", digest: try makeCapsule("debian-12", kernel: "7", in: appliance.content))
+    let plan = try await plan(appliance, "init", boot.id)
+    #expect(plan.steps.map(\.name) == ["10-a", "20-b", "30-c", "50-root"])
+    #expect(plan.steps.map(\.level) == ["vnfs/debian-12", "all", "vnfs/debian-12", "built-in"])
+    for (step, content) in zip(plan.steps, ["echo site a\n", "echo all b\n", "echo n0000\n"]) {
+      let blob = await appliance.nodeService.respond(to: .get("/blobs/sha256/\(step.digest.hexadecimal)"))
+      #expect(text(blob) == content)
+    }
+    #expect(try await self.plan(appliance, "ready", boot.id).steps.map(\.name) == ["40-d"])
+    try await appliance.close()
+  }
+
   @Test("The plan is for the generation the boot began with, whatever was assigned since")
   func bound() async throws {
     let (appliance, boot) = try await prepared(try TestDirectory())
@@ -120,10 +148,10 @@ struct StateTests {
   func silence() async throws {
     let (appliance, boot) = try await prepared(try TestDirectory())
     _ = try await plan(appliance, "ready", boot.id)
-    appliance.noticeSilence(now: .now)
-    let late = Timestamp.now.adding(seconds: 1000)
-    appliance.noticeSilence(now: late)
-    appliance.noticeSilence(now: late)
+    appliance.noticeDelays(now: .now)
+    let late = Moment.now.adding(seconds: 1000)
+    appliance.noticeDelays(now: late)
+    appliance.noticeDelays(now: late)
     #expect(try appliance.nodeStatus([]).first?.detail?.contains("silent") == true)
     _ = try await plan(appliance, "ready", boot.id)
     let events = try await appliance.nodeTimeline("n0000").map(\.event)
@@ -192,6 +220,10 @@ struct StateTests {
     #expect(why.generation == 1 && why.digest == boot.digest?.description)
     #expect(why.scripts.map(\.level) == ["group/cluster"] && why.scripts.first?.replaced == ["all"])
     #expect(why.settings.first { $0.key == "debug" }?.from == "group cluster")
+    try directory.write("c", to: "state/nodescripts/burn-in/all/20-c")
+    try directory.write("d", to: "state/nodescripts/ready/node/n0000/30-d.server")
+    let all = try appliance.nodeWhy("n0000").scripts
+    #expect(all.map(\.state) == ["init", "ready", "burn-in"] && all.map(\.onAppliance) == [false, true, false])
     #expect(why.answers.first { $0.client == "iPXE on BIOS" }?.bootFile?.contains("APPLIANCE:9870/ipxe") == true)
     try await appliance.close()
   }

@@ -47,12 +47,21 @@ func makeAppliance(_ directory: TestDirectory, _ adjust: (inout Configuration) -
 }
 
 /// A capsule of small blobs: whole as far as the appliance looks.
-func makeCapsule(_ name: String, kernel: String = "6.1.0-test", in content: ContentStore) throws -> CapsuleFormat.Digest
-{
+func makeCapsule(
+  _ name: String, kernel: String = "6.1.0-test", in content: ContentStore, nodescripts: [String: String] = [:]
+) throws -> CapsuleFormat.Digest {
   let types = [
     MediaType.kernel, MediaType.initramfs, MediaType.stage1, MediaType.rootFileSystem, MediaType.frameIndex,
   ]
-  let layers = try types.map { type in try content.write(Array("\(name) \(kernel) \(type)".utf8), mediaType: type) }
+  var layers = try types.map { type in try content.write(Array("\(name) \(kernel) \(type)".utf8), mediaType: type) }
+  if !nodescripts.isEmpty {
+    var bundle = FileBundle()
+    for (path, content) in nodescripts {
+      guard let path = TreePath(path) else { continue }
+      bundle.files[path] = FileBundle.File(isExecutable: true, content: Array(content.utf8))
+    }
+    layers.append(try content.write(try bundle.encoded(), mediaType: MediaType.nodescripts))
+  }
   let config = CapsuleConfig(
     name: name, kernelRelease: kernel, architecture: "amd64", operatingSystem: "Test", kernelArguments: "quiet",
     rootBytes: 1000, rootEntries: 3)

@@ -20,17 +20,17 @@ struct CommandLineTests {
   @Test("names the appliance, the boot and the card")
   func names() {
     let line = KernelCommandLine("perseid.server=10.0.0.1:99 perseid.boot=abc BOOTIF=01-52-54-00-aa-bb-cc")
-    #expect(line.server == Endpoint("10.0.0.1:99"))
+    #expect(line.servers == [Endpoint("10.0.0.1:99")])
     #expect(line.boot == "abc")
     #expect(line.hardwareAddress == MACAddress("52:54:00:aa:bb:cc"))
-    #expect(KernelCommandLine("perseid.server=10.0.0.1").server?.port == 9870)
+    #expect(KernelCommandLine("perseid.server=10.0.0.1,10.0.0.2:80").servers.map(\.port) == [9870, 80])
     #expect(
       KernelCommandLine("perseid.mac=52:54:00:00:00:01 BOOTIF=01-52-54-00-aa-bb-cc").hardwareAddress
         == MACAddress("52:54:00:00:00:01"))
     for wrong in ["BOOTIF=20-52-54-00-aa-bb-cc", "BOOTIF=nothing", "BOOTIF", ""] {
       #expect(KernelCommandLine(wrong).hardwareAddress == nil)
     }
-    #expect(KernelCommandLine("perseid.server=appliance").server == nil)
+    #expect(KernelCommandLine("perseid.server=appliance").servers.isEmpty)
   }
 
   @Test("has parameters for modules, whatever they write between the words of a name")

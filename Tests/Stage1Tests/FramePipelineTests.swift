@@ -66,7 +66,7 @@ struct FramePipelineTests {
   ) throws -> (kept: [UInt8], notes: [String]) {
     let kept = Monitor([UInt8]())
     var notes: [String] = []
-    var pipeline = FramePipeline(server: server.endpoint, blob: blob.descriptor, index: blob.index, workers: 3)
+    var pipeline = FramePipeline(servers: [server.endpoint], blob: blob.descriptor, index: blob.index, workers: 3)
     pipeline.timeouts = HTTPTimeouts(connect: 2, idle: 1, whole: 5)
     pipeline.retrySeconds = 0.01
     pipeline.patience = 3
@@ -148,7 +148,7 @@ struct FramePipelineTests {
       return .send(answer(part.status, Array(part.bytes), fields: part.fields))
     }
     let kept = Monitor([UInt8]())
-    var pipeline = FramePipeline(server: server.endpoint, blob: blob.descriptor, index: blob.index, workers: 2)
+    var pipeline = FramePipeline(servers: [server.endpoint], blob: blob.descriptor, index: blob.index, workers: 2)
     pipeline.retrySeconds = 0.01
     try server.serving {
       let error = #expect(throws: FrameCorrupted.self) {
@@ -202,7 +202,7 @@ struct FramePipelineTests {
       let part = blob.part(request)
       return .send(answer(part.status, Array(part.bytes), fields: part.fields))
     }
-    let pipeline = FramePipeline(server: server.endpoint, blob: blob.descriptor, index: blob.index)
+    let pipeline = FramePipeline(servers: [server.endpoint], blob: blob.descriptor, index: blob.index)
     let target = place.path + "/out"
     try server.serving {
       try pipeline.run(makeConsumer: { try TreeConsumer(target) }, watch: { _ in })

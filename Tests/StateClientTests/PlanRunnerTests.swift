@@ -123,6 +123,41 @@ struct PlanRunnerTests {
     #expect(host.outcomes.filter { $0 == "10-never-works failed" }.count == 3)
   }
 
+  @Test("tries a step again as often as the plan says, and ends a script whose time is over")
+  func ownBounds() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-again", "#!/bin/sh\nexit 1\n", onFailure: .retry)
+    fixture.plan.steps[0].retries = 4
+    #expect(throws: PlanFailure.self) { try fixture.follow(host) }
+    #expect(host.outcomes.filter { $0 == "10-again failed" }.count == 5)
+    let other = Host()
+    var endless = Fixture()
+    endless.add("10-endless", "#!/bin/sh\nwhile :; do :; done\n", onFailure: .goOn)
+    endless.add("20-next", "#!/bin/sh\n:\n")
+    endless.plan.steps[0].timeoutSeconds = 1
+    try endless.follow(other)
+    #expect(other.outcomes == ["10-endless started", "10-endless failed", "20-next started", "20-next done"])
+    #expect(other.events[1].detail?.contains("(ended after 1 s)") == true && other.events[1].exitCode == 143)
+  }
+
+  @Test("knows plans that cannot be followed before anything of them is done")
+  func faults() throws {
+    var fixture = Fixture()
+    fixture.add("10-a", "x")
+    #expect(PlanCheck.fault(in: fixture.plan) == nil)
+    let spoilt: [(String, (inout Plan) -> Void)] = [
+      ("may take 0 s", { $0.steps[0].timeoutSeconds = 0 }),
+      ("tried again 1000 times", { $0.steps[0].retries = 1000 }),
+      ("next state is in -1 s", { $0.nextSeconds = -1 }),
+    ]
+    for (words, spoil) in spoilt {
+      var plan = fixture.plan
+      spoil(&plan)
+      #expect(PlanCheck.fault(in: plan)?.contains(words) == true)
+    }
+  }
+
   @Test("puts files into the root with their modes, those before the root when it is there")
   func placesFiles() throws {
     let host = Host()

@@ -10,6 +10,8 @@ package final class ScriptedServer: Sendable {
     case send([UInt8])
     /// Bytes as they are, then the connection ends.
     case sendAndClose([UInt8])
+    /// Bytes as they are, then nothing until the client goes away.
+    case sendAndStall([UInt8])
     /// Nothing, until the client goes away.
     case silence
   }
@@ -85,6 +87,9 @@ package final class ScriptedServer: Sendable {
       case .sendAndClose(let bytes):
         sendAll(connection, bytes)
         return
+      case .sendAndStall(let bytes):
+        sendAll(connection, bytes)
+        fallthrough
       case .silence:
         var byte: UInt8 = 0
         while recv(connection, &byte, 1, 0) > 0 {}

@@ -10,6 +10,10 @@ package struct BuildRequest: Hashable, Sendable {
   package var busybox: String
   /// zstd level of the root file system's frames, 1...19.
   package var compressionLevel = 3
+  /// What the source may be at most.
+  package var limits = SourceLimits()
+  /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.
+  package var makesErofs = true
 
   package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
     self.source = source
@@ -28,6 +32,8 @@ package struct BuildProgress: Hashable, Sendable {
     case packing
     /// Kernel modules and firmware are put together.
     case initramfs
+    /// Blobs are copied out of a capsule's file, or into one.
+    case copying
     case done
   }
 
@@ -38,6 +44,8 @@ package struct BuildProgress: Hashable, Sendable {
   package var totalBytes: Int64?
   /// Something the person should know, such as which of two kernels was taken.
   package var note: String?
+  /// While packing: frames of those packed so far that an earlier build had made.
+  package var copiedFrames: Int?
 }
 
 package typealias ProgressHandler = @Sendable (BuildProgress) -> Void

@@ -13,6 +13,9 @@ import CapsuleFormat
 package struct CapsuleBuilder: Sendable {
   private let store: ContentStore
   private let temporaryDirectory: String
+  /// A file whose status changed within so many seconds before the build is read again by the next one, since what is
+  /// written within one tick of the clock cannot be told apart.
+  package var settlingSeconds: Int64 = 2
 
   /// - Parameter temporaryDirectory: For scratch files; the contents of an archive are kept there during a build.
   ///   `nil` takes the store's own.
@@ -34,77 +37,95 @@ package struct CapsuleBuilder: Sendable {
 
   private func assemble(_ request: BuildRequest, progress: @escaping ProgressHandler) async throws -> StoredCapsule {
     if let name = request.name { try CapsuleName.check(name) }
+    let started = Int64(time(nil))
     let node = try readFile(request.nodeExecutable, limit: 128 << 20)
     let busybox = try readFile(request.busybox, limit: 16 << 20)
-    let tree = try read(request.source, progress: progress)
+    let tree = try SourceReader(
+      temporaryDirectory: temporaryDirectory, limits: request.limits,
+      architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
+    ).read(request.source)
+    let settings = try CapsuleSettings(tree)
     let release = try OSRelease(tree)
-    let name = try CapsuleName.choose(request.name, release)
-    let kernel = try Kernel.find(in: tree)
+    let name = try CapsuleName.choose(request.name, settings, release)
+    let kernel = try Kernel.find(in: tree, settings)
+    let nodescripts = try settings.nodescripts(in: tree) { note in
+      progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: note))
+    }
+    let tools = try settings.tools(in: tree)
     progress(BuildProgress(phase: .initramfs, completedBytes: 0, totalBytes: nil, note: kernel.note))
 
-    var writers: [BlobWriter] = []
-    func keep(_ bytes: [UInt8], _ mediaType: String) throws -> Descriptor {
-      let writer = try store.writer()
-      try writer.write(bytes)
-      writers.append(writer)
-      return try writer.seal(mediaType: mediaType)
-    }
+    let compressors = CompressorPool(level: request.compressionLevel)
+    let records = BuildRecords(store: store, source: request.source)
+    let own = records.ownRecord(compressor: compressors.description)
+    var parts = CapsuleParts(store: store, earlier: own?.images ?? [:])
 
     let scratch = try ScratchDirectory(in: temporaryDirectory)
-    let initramfs = try InitramfsBuilder(tree: tree, kernel: kernel, busybox: busybox, scratch: scratch).build()
+    let initramfs = try InitramfsBuilder(
+      tree: tree, kernel: kernel, settings: settings, busybox: busybox, scratch: scratch
+    ).build()
     try Self.check(node, request.nodeExecutable, matches: initramfs)
     try Self.check(busybox, request.busybox, matches: initramfs)
-    let initramfsBlob = try keep(try Self.compressed(initramfs.image), MediaType.initramfs)
+    let initramfsBlob = try parts.image(initramfs.image, MediaType.initramfs, behind: initramfs.early)
     try Task.checkCancellation()
-    let stage1Blob = try keep(try Self.compressed(Stage1Image.make(node)), MediaType.stage1)
+    let stage1Blob = try parts.image(Stage1Image.make(node), MediaType.stage1)
     try Task.checkCancellation()
-    let kernelBlob = try keep(try tree.read(kernel.image), MediaType.kernel)
+    let kernelBlob = try parts.keep(try tree.read(kernel.image), MediaType.kernel)
 
-    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
-    let root = try await RootPacker(store: store, compressionLevel: request.compressionLevel, width: width)
-      .pack(tree, progress: progress)
-    writers.append(root.writer)
-    let indexBlob = try keep(root.index.encoded(), MediaType.frameIndex)
+    let modes = settings.rootModes
+    let erofs =
+      request.makesErofs && modes?.contains(.overlay) != false ? ErofsImage(store: store, scratch: scratch) : nil
+    // A first build of a directory makes both at once; later ones first look whether anything is new.
+    async let early =
+      own == nil && ErofsImage.isInstalled && ErofsImage.isReadyMade(tree)
+      ? erofs?.make(of: tree) : nil
+    let root = try await pack(tree, settled: started - settlingSeconds, compressors, own, records, progress: progress)
+    parts.writers.append(root.writer)
+    let indexBlob = try parts.keep(root.index.encoded(), MediaType.frameIndex)
+    let erofsBlob = try await erofs?.blob(
+      of: tree, root, made: try await early, isWanted: modes?.contains(.overlay) == true, in: &parts, progress: progress
+    )
 
-    let config = CapsuleConfig(
+    var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
-      operatingSystem: release.prettyName, kernelArguments: "",
+      operatingSystem: release.prettyName, kernelArguments: settings.kernelArguments,
       rootBytes: Int64(clamping: root.index.uncompressedLength), rootEntries: Int64(tree.items.count))
+    config.version = settings.version
+    config.rootModes = settings.rootModes?.map(\.rawValue)
+    var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
+    if let erofsBlob { layers.append(erofsBlob) }
+    if !nodescripts.files.isEmpty { layers.append(try parts.keep(try nodescripts.encoded(), MediaType.nodescripts)) }
+    if !tools.files.isEmpty { layers.append(try parts.keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(
-      config: try keep(try canonicalJSON(config), MediaType.config),
-      layers: [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob])
-    let manifestBlob = try keep(try canonicalJSON(manifest), MediaType.manifest)
+      config: try parts.keep(try canonicalJSON(config), MediaType.config), layers: layers,
+      annotations: settings.version.map { ["org.opencontainers.image.version": $0] })
+    let manifestBlob = try parts.keep(try canonicalJSON(manifest), MediaType.manifest)
     try Task.checkCancellation()
-    for writer in writers { try writer.publish() }
+    try parts.publish()
     let capsule = try StoredCapsule.load(manifestBlob.digest, from: store)
+    records.save(
+      BuildRecord(
+        compressor: compressors.description, root: root.blob, frameIndex: indexBlob, spans: root.spans,
+        images: parts.images))
     progress(BuildProgress(phase: .done, completedBytes: capsule.bytes, totalBytes: capsule.bytes))
     return capsule
   }
 
-  private func read(_ source: String, progress: @escaping ProgressHandler) throws -> FileTree {
-    var status = stat()
-    guard stat(source, &status) == 0 else {
-      throw CapsuleError(
-        .badSource, "\(source) cannot be imported: \(CapsuleError.text(of: errno))",
-        remedy: "Name a directory with a root file system, or a tar archive of one")
+  /// The root file system's blob; frames that earlier builds made already are copied.
+  private func pack(
+    _ tree: FileTree, settled: Int64, _ compressors: CompressorPool, _ own: BuildRecord?, _ records: BuildRecords,
+    progress: @escaping ProgressHandler
+  ) async throws -> RootPacker.Result {
+    let plan = try StreamPlan(tree, settled: settled)
+    let others = records.otherRecords(compressor: compressors.description)
+    let known = KnownFrames(own: own, others: others, store: store)
+    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
+    do {
+      return try await RootPacker(store: store, compressors: compressors, width: width, known: known)
+        .pack(tree, plan, progress: progress)
+    } catch is RootPacker.DamagedFrame {
+      return try await RootPacker(store: store, compressors: compressors, width: width, known: .none)
+        .pack(tree, plan, progress: progress)
     }
-    switch status.st_mode & S_IFMT {
-    case S_IFDIR: return try DirectoryScanner.scan(source, progress: progress)
-    case S_IFREG:
-      return try ArchiveImporter.read(source, temporaryDirectory: temporaryDirectory, progress: progress)
-    default:
-      throw CapsuleError(
-        .badSource, "\(source) is neither a directory nor a file",
-        remedy: "Name a directory with a root file system, or a tar archive of one")
-    }
-  }
-
-  /// A cpio image in one zstd frame, ready to stand before or behind another.
-  ///
-  /// The kernel takes windows of up to 8 MiB (lib/decompress_unzstd.c, ZSTD_WINDOWSIZE_MAX).
-  /// Level 19 makes it a tenth smaller and takes twenty times as long.
-  private static func compressed(_ image: [UInt8]) throws -> [UInt8] {
-    paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image))
   }
 
   /// The executables in the initramfs have to run on the machines that the kernel is for.

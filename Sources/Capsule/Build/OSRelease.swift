@@ -28,19 +28,12 @@ struct OSRelease: Sendable {
   }
 }
 
-/// The rules for the names of capsules.
-package enum CapsuleName {
-  /// Lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit; at most 64.
-  package static func isValid(_ name: String) -> Bool {
-    func isPlain(_ byte: UInt8) -> Bool {
-      (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
-    guard let first = name.utf8.first, isPlain(first), name.utf8.count <= 64 else { return false }
-    return name.utf8.allSatisfy { isPlain($0) || ".-_".utf8.contains($0) }
-  }
-
-  static func choose(_ requested: String?, _ release: OSRelease) throws(CapsuleError) -> String {
-    guard let name = requested ?? release.capsuleName else {
+extension CapsuleName {
+  /// The person's name for it, else the tree's, else one after its distribution.
+  static func choose(
+    _ requested: String?, _ settings: CapsuleSettings, _ release: OSRelease
+  ) throws(CapsuleError) -> String {
+    guard let name = requested ?? settings.name ?? release.capsuleName else {
       throw CapsuleError(
         .badName, "The tree has no os-release file to take a name from", remedy: "Give a name with --name")
     }
@@ -52,7 +45,7 @@ package enum CapsuleName {
     guard isValid(name) else {
       throw CapsuleError(
         .badName, "'\(name)' cannot be the name of a capsule",
-        remedy: "Give one with --name: at most 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit")
+        remedy: "Give one with --name: \(allowed)")
     }
   }
 }

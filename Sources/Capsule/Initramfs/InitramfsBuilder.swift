@@ -10,11 +10,15 @@ import CapsuleFormat
 struct InitramfsBuilder {
   let tree: FileTree
   let kernel: Kernel
+  let settings: CapsuleSettings
   /// A static executable's bytes.
   let busybox: [UInt8]
   let scratch: ScratchDirectory
 
   struct Result {
+    /// What stands in front of the image, uncompressed: microcode, which the kernel loads before it can decompress
+    /// anything (Linux, Documentation/arch/x86/microcode.rst). A cpio image too; empty where the tree has none.
+    var early: [UInt8]
     /// The cpio image, not compressed.
     var image: [UInt8]
     /// `amd64` or `arm64`.
@@ -26,8 +30,10 @@ struct InitramfsBuilder {
 
   func build() throws -> Result {
     let index = try readIndex()
+    let added = try addedModules(index)
     let wanted = index.paths.filter { ModuleSelection.isWanted($0.value) }.keys
-    let names = try index.closure(of: Array(wanted))
+    let names = index.without(
+      Set(settings.modules.omit.map { Module.normalized($0) }), of: try index.closure(of: Array(wanted) + added))
     guard !names.isEmpty else {
       throw CapsuleError(
         .noModules, "None of the modules in '\(kernel.modules)' drives a network card or a file system for a root",
@@ -56,15 +62,36 @@ struct InitramfsBuilder {
     image.addFile("\(directory)/modules.alias", content: Array(index.aliasText(for: names).utf8))
     image.addFile("\(directory)/modules.softdep", content: Array(index.softDependencyText(for: names).utf8))
     image.addFile("\(directory)/modules.builtin", content: Array(index.builtInText.utf8))
+    let files = FirmwareFiles(tree: tree, kernel: kernel, scratch: scratch)
+    let wantedFirmware = try files.selected(Array(firmware), settings)
     var firmwareCount = 0
-    for name in firmware.sorted() {
-      guard let content = try firmwareContent(name) else { continue }
+    for name in wantedFirmware {
+      guard let content = try files.content(name) else { continue }
       image.addFile("lib/firmware/\(name)", content: content)
       firmwareCount += 1
     }
+    let architecture = try Self.architecture(machine)
+    if let wanted = settings.architecture, wanted != architecture {
+      throw settings.error(
+        "architecture", "found '\(wanted)', and the modules of \(kernel.release) are for \(architecture)")
+    }
     return Result(
-      image: image.finish(), architecture: try Self.architecture(machine), machine: machine,
-      moduleCount: names.count, firmwareCount: firmwareCount)
+      early: architecture == "amd64" ? try files.microcode() : [], image: image.finish(), architecture: architecture,
+      machine: machine, moduleCount: names.count, firmwareCount: firmwareCount)
+  }
+
+  /// The modules that the capsule's settings add; those built into the kernel are there anyway.
+  private func addedModules(_ index: ModuleIndex) throws(CapsuleError) -> [String] {
+    var names: [String] = []
+    for name in settings.modules.add {
+      let normal = Module.normalized(name)
+      if index.isBuiltIn(normal) { continue }
+      guard index.paths[normal] != nil else {
+        throw settings.error("modules", "found '\(name)', which is no module of the kernel \(kernel.release)")
+      }
+      names.append(normal)
+    }
+    return names
   }
 
   private static func architecture(_ machine: UInt16) throws(CapsuleError) -> String {
@@ -94,7 +121,7 @@ struct InitramfsBuilder {
           item.entry.path.name.elementsEqual($0.utf8)
         }
         guard isModule || isInput else { continue }
-        try write(try tree.read(item), to: "\(directory)/\(pathBelowModules(item))")
+        try scratch.write(try tree.read(item), to: "\(directory)/\(pathBelowModules(item))")
       }
       try Filter.run(["depmod", "-b", base, kernel.release])
       dependencies = try readScratch("\(directory)/modules.dep")
@@ -122,11 +149,11 @@ struct InitramfsBuilder {
       }
       let bytes = try tree.read(item)
       switch Module.suffix(of: Array(path.utf8)) {
-      case ".ko.zst": contents[path] = try decompressZstd(bytes, path: path)
+      case ".ko.zst": contents[path] = try Decompression.zstd(bytes, path: path)
       case ".ko.xz", ".ko.gz":
         let suffix = path.hasSuffix(".xz") ? "xz" : "gz"
         let file = "\(scratch.path)/\(number).ko"
-        try write(bytes, to: "\(file).\(suffix)")
+        try scratch.write(bytes, to: "\(file).\(suffix)")
         compressed[suffix == "xz" ? "xz" : "gzip", default: []].append((path, file))
       default: contents[path] = bytes
       }
@@ -144,51 +171,6 @@ struct InitramfsBuilder {
       }
     }
     return contents
-  }
-
-  /// A firmware file as the kernel looks for it; `nil` where the tree has none.
-  private func firmwareContent(_ name: String) throws -> [UInt8]? {
-    guard TreePath(name) != nil else { return nil }
-    for directory in ["updates/\(kernel.release)", "updates", kernel.release, "."] {
-      for parent in ["lib/firmware", "usr/lib/firmware"] {
-        let path = "\(parent)/\(directory)/\(name)"
-        if let item = tree.file(path) { return try tree.read(item) }
-        if let item = tree.file(path + ".zst") { return try decompressZstd(try tree.read(item), path: path) }
-        if let item = tree.file(path + ".xz") {
-          let file = scratch.path + "/firmware"
-          try write(try tree.read(item), to: file + ".xz")
-          try Filter.run(["xz", "-d", file + ".xz"])
-          defer { unlink(file) }
-          return try readBytes(file)
-        }
-      }
-    }
-    return nil
-  }
-
-  private func decompressZstd(_ bytes: [UInt8], path: String) throws -> [UInt8] {
-    var output: [UInt8] = []
-    do {
-      var decompressor = try ZstdStreamDecompressor()
-      try bytes.withUnsafeBytes { try decompressor.decompress($0) { output += $0 } }
-      guard decompressor.isAtFrameEnd else { throw ZstdError.failed("it is truncated") }
-    } catch {
-      throw CapsuleError(
-        .unreadable, "'\(path)' in the tree cannot be decompressed: \(error)",
-        remedy: "Install the package of that file in the tree again, and import it")
-    }
-    return output
-  }
-
-  private func write(_ bytes: [UInt8], to path: String) throws(CapsuleError) {
-    var parent = scratch.path
-    for component in path.dropFirst(scratch.path.count).split(separator: "/").dropLast() {
-      parent += "/" + component
-      guard mkdir(parent, 0o755) == 0 || errno == EEXIST else { throw .writing(parent, errno: errno) }
-    }
-    guard let file = FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600),
-      bytes.withUnsafeBytes({ file.writeAll($0) })
-    else { throw .writing(path, errno: errno) }
   }
 
   private func readScratch(_ path: String) throws(CapsuleError) -> String {

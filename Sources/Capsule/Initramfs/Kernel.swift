@@ -9,10 +9,10 @@ struct Kernel: Sendable {
   /// Said to the person where there was a choice.
   var note: String?
 
-  /// Finds the tree's kernel: the newest release that has both an image and modules.
+  /// Finds the tree's kernel: the one its settings name, else the newest release that has both an image and modules.
   ///
   /// Images are looked for as `boot/vmlinuz-RELEASE` and as `vmlinuz` among the modules of a release.
-  static func find(in tree: FileTree) throws(CapsuleError) -> Kernel {
+  static func find(in tree: FileTree, _ settings: CapsuleSettings) throws(CapsuleError) -> Kernel {
     var images: [String: FileTree.Item] = [:]
     var modules: [String: TreePath] = [:]
     // The merged /usr makes one of these a link to the other; both are looked at for trees without that.
@@ -38,16 +38,21 @@ struct Kernel: Sendable {
         "The tree \(tree.source.name) has no kernel: neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz is there",
         remedy: "Install a kernel package in the tree (on Debian linux-image-amd64), and import it again")
     }
-    let usable = images.keys.filter { modules[$0] != nil }.sorted { isOlder($0, $1) }
+    if let wanted = settings.kernel, images[wanted] == nil {
+      throw settings.error(
+        "kernel",
+        "found '\(wanted)', allowed is one of \(images.keys.sorted { isOlder($0, $1) }.joined(separator: ", "))")
+    }
+    let usable = images.keys.filter { modules[$0] != nil && $0 == settings.kernel ?? $0 }.sorted { isOlder($0, $1) }
     guard let release = usable.last, let image = images[release], let directory = modules[release] else {
-      let found = images.keys.sorted().joined(separator: ", ")
+      let found = settings.kernel ?? images.keys.sorted().joined(separator: ", ")
       let others = modules.isEmpty ? "no modules at all" : "only \(modules.keys.sorted().joined(separator: ", "))"
       throw CapsuleError(
         .noModules, "The tree \(tree.source.name) has the kernel \(found) without its modules; it has \(others)",
         remedy: "Install the modules of that kernel in usr/lib/modules/\(found), and import the tree again")
     }
     var kernel = Kernel(release: release, image: image, modules: directory)
-    if images.count > 1 {
+    if images.count > 1, settings.kernel == nil {
       let rest = images.keys.filter { $0 != release }.sorted { isOlder($0, $1) }
       kernel.note = "Several kernels in the tree: taking \(release), leaving \(rest.joined(separator: ", "))"
     }

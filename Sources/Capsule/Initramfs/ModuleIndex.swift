@@ -64,6 +64,20 @@ struct ModuleIndex: Sendable {
     return found.sorted()
   }
 
+  func isBuiltIn(_ name: String) -> Bool { builtIn.contains(name) }
+
+  /// Leaves some out of `names`, and with them what cannot be loaded without them.
+  func without(_ omitted: Set<String>, of names: [String]) -> [String] {
+    var gone = omitted
+    var kept = names.filter { !gone.contains($0) }
+    while true {
+      let more = kept.filter { (dependencies[$0] ?? []).contains { gone.contains($0) } }
+      if more.isEmpty { return kept }
+      gone.formUnion(more)
+      kept.removeAll { gone.contains($0) }
+    }
+  }
+
   /// modules.dep for some of the modules, with the paths of uncompressed files.
   func dependencyText(for names: [String]) -> String {
     names.compactMap { name in

@@ -29,7 +29,7 @@ enum Leftovers {
     rmdir(path)
   }
 
-  private static func names(in path: String) -> [String] {
+  static func names(in path: String) -> [String] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
@@ -44,7 +44,7 @@ enum Leftovers {
 }
 
 /// A directory for one build's scratch files, removed with all that is in it when let go of.
-final class ScratchDirectory {
+final class ScratchDirectory: Sendable {
   let path: String
   private let lock: FileDescriptor
 
@@ -56,6 +56,20 @@ final class ScratchDirectory {
     _ = flock(lock.number, LOCK_EX | LOCK_NB)
     self.path = path
     self.lock = lock
+  }
+
+  /// Writes a new file, making the directories it is in.
+  ///
+  /// - Parameter path: Below this directory's path.
+  func write(_ bytes: [UInt8], to path: String) throws(CapsuleError) {
+    var parent = self.path
+    for component in path.dropFirst(parent.count).split(separator: "/").dropLast() {
+      parent += "/" + component
+      guard mkdir(parent, 0o755) == 0 || errno == EEXIST else { throw .writing(parent, errno: errno) }
+    }
+    guard let file = FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600),
+      bytes.withUnsafeBytes({ file.writeAll($0) })
+    else { throw .writing(path, errno: errno) }
   }
 
   deinit {

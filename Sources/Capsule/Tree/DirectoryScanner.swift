@@ -15,6 +15,7 @@ struct DirectoryScanner {
   private var linked: [Inode: TreeBuilder.NodeNumber] = [:]
   private var device: dev_t = 0
   private var contentBytes: UInt64 = 0
+  private var leavesOut = false
   private let progress: ProgressHandler
 
   private struct Inode: Hashable {
@@ -23,6 +24,16 @@ struct DirectoryScanner {
   }
 
   static func scan(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
+    do {
+      return try scanned(directory, progress: progress)
+    } catch let error as TarError {
+      throw CapsuleError(
+        .badSource, "The tree \(directory) cannot be imported: \(error)",
+        remedy: "Take that out of it, and import it again")
+    }
+  }
+
+  private static func scanned(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
     let trimmed = directory.count > 1 && directory.hasSuffix("/") ? String(directory.dropLast()) : directory
     var scanner = DirectoryScanner(source: TreeSource(directory: trimmed), progress: progress)
     var status = stat()
@@ -43,10 +54,14 @@ struct DirectoryScanner {
         let child = try path.appending(name: name)
         guard lstat(scanner.source.hostPath(child), &status) == 0 else { throw scanner.failure(child) }
         try scanner.add(child, status)
-        if status.st_mode & S_IFMT == S_IFDIR, status.st_dev == scanner.device { pending.append(child) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { continue }
+        if status.st_dev == scanner.device { pending.append(child) } else { scanner.leavesOut = true }
       }
     }
-    return scanner.builder.finish(source: scanner.source)
+    let isWhole = !scanner.leavesOut
+    var tree = scanner.builder.finish(source: scanner.source)
+    tree.isWhole = isWhole
+    return tree
   }
 
   private init(source: TreeSource, progress: @escaping ProgressHandler) {
@@ -81,7 +96,7 @@ struct DirectoryScanner {
     switch status.st_mode & S_IFMT {
     case S_IFREG:
       entry.size = UInt64(clamping: status.st_size)
-      content = .file
+      content = .file(FileTree.Identity(status))
     case S_IFDIR: entry.kind = .directory
     case S_IFLNK: entry.kind = .symbolicLink(target: try linkTarget(path, size: Int(status.st_size)))
     case S_IFCHR:
@@ -92,7 +107,9 @@ struct DirectoryScanner {
         major: clinux_device_major(UInt64(status.st_rdev)), minor: clinux_device_minor(UInt64(status.st_rdev)))
     case S_IFIFO: entry.kind = .fifo
     // A socket means nothing without the process that made it.
-    default: return
+    default:
+      leavesOut = true
+      return
     }
     let inode = Inode(device: status.st_dev, number: status.st_ino)
     let isLinked = status.st_nlink > 1 && entry.kind != .directory
@@ -102,6 +119,7 @@ struct DirectoryScanner {
     }
     contentBytes += entry.size
     entry.extendedAttributes = try attributes(path)
+    if !entry.extendedAttributes.allSatisfy(TreeRules.isKept) { leavesOut = true }
     let number = try builder.add(entry, content: content)
     if isLinked { linked[inode] = number }
   }
@@ -132,5 +150,15 @@ struct DirectoryScanner {
         ExtendedAttribute(name: name.map { UInt8(bitPattern: $0) }, value: Array(value.prefix(count))))
     }
     return attributes.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+  }
+}
+
+extension FileTree.Identity {
+  fileprivate init(_ status: stat) {
+    self.init(
+      device: Int64(truncatingIfNeeded: status.st_dev), inode: Int64(truncatingIfNeeded: status.st_ino),
+      size: Int64(status.st_size), modifiedSeconds: Int64(status.st_mtim.tv_sec),
+      modifiedNanoseconds: Int64(status.st_mtim.tv_nsec), changedSeconds: Int64(status.st_ctim.tv_sec),
+      changedNanoseconds: Int64(status.st_ctim.tv_nsec))
   }
 }

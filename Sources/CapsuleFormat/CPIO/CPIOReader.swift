@@ -41,7 +41,7 @@ package struct CPIOEntry: Hashable, Sendable {
       guard nameLength > 0, nameLength <= 4096 else { throw .malformed(at: offset) }
       let contentStart = (nameStart + nameLength + 3) / 4 * 4
       guard contentStart + contentLength <= image.count else { throw .truncated }
-      let path = String(decoding: image[nameStart..<nameStart + nameLength - 1], as: UTF8.self)
+      let path = String(decoding: image[nameStart..<nameStart + nameLength - 1].prefix { $0 != 0 }, as: UTF8.self)
       if path == "TRAILER!!!" { return entries }
       entries.append(
         CPIOEntry(

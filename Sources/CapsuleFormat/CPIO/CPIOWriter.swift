@@ -19,9 +19,12 @@ package struct CPIOWriter {
   }
 
   /// Adds a file, and the directories it is in.
-  package mutating func addFile(_ path: String, mode: UInt32 = 0o644, content: [UInt8]) {
+  ///
+  /// - Parameter alignment: A power of two from 4 on; its content begins at a multiple of that many bytes, by NULs behind
+  ///   the name. (What reads an image ends a name at its first NUL.)
+  package mutating func addFile(_ path: String, mode: UInt32 = 0o644, content: [UInt8], alignment: Int = 4) {
     addParents(of: path)
-    add(path, mode: 0o100000 | (mode & 0o7777), content: content)
+    add(path, mode: 0o100000 | (mode & 0o7777), content: content, alignment: alignment)
   }
 
   /// Adds a symbolic link, and the directories it is in.
@@ -50,10 +53,12 @@ package struct CPIOWriter {
 
   private mutating func add(
     _ path: String, mode: UInt32, content: [UInt8], major: UInt32 = 0, minor: UInt32 = 0, links: UInt32 = 1,
-    isTrailer: Bool = false
+    isTrailer: Bool = false, alignment: Int = 4
   ) {
     if !isTrailer { inode += 1 }
-    let name = Array(path.utf8) + [0]
+    var name = Array(path.utf8) + [0]
+    // Behind the header's 110 bytes and the name the format itself fills up to a multiple of 4.
+    while alignment > 4, !((bytes.count + 110 + name.count + 3) / 4 * 4).isMultiple(of: alignment) { name.append(0) }
     // 32-bit sizes are the format's limit; a module or a busybox never comes near it.
     precondition(content.count <= UInt32.max)
     bytes += Array("070701".utf8)

@@ -18,8 +18,8 @@ package struct TarReader {
 
   private var state = State.header
   private var pending: [UInt8] = []
-  /// Bytes taken so far.
-  private var position: UInt64 = 0
+  /// Bytes taken or skipped so far.
+  package private(set) var position: UInt64 = 0
   /// The current content: what is left of each segment, the next one last.
   private var segments: [SparseSegment] = []
   private var paddingLength = 0
@@ -30,7 +30,13 @@ package struct TarReader {
   /// Entries handed on so far.
   package private(set) var entryCount = 0
 
-  package init() {}
+  private let keepsACLText: Bool
+
+  /// - Parameter keepsACLText: Whether access control lists in text (`SCHILY.acl.*`) are handed on, as attributes of that
+  ///   name, for someone to translate who knows the tree's users. In a capsule's own stream there are none.
+  package init(keepsACLText: Bool = false) {
+    self.keepsACLText = keepsACLText
+  }
 
   /// Whether the end mark has been read; what follows it is ignored.
   package var isAtEnd: Bool {
@@ -71,6 +77,20 @@ package struct TarReader {
 
   package mutating func consume(_ bytes: [UInt8], into sink: inout some TarSink) throws {
     try bytes.withUnsafeBytes { try consume($0, into: &sink) }
+  }
+
+  /// Leaves out what is left of the current entry's content, for who finds it by its place in the archive.
+  ///
+  /// - Returns: The bytes that are not to be pushed in, padding included; 0 between entries.
+  package mutating func skipContent(into sink: inout some TarSink) throws -> UInt64 {
+    guard case .content = state else { return 0 }
+    // Their sum is the entry's stored size, which fits.
+    let skipped = segments.reduce(UInt64(paddingLength)) { $0 + $1.length }
+    segments = []
+    position += skipped
+    try sink.endEntry()
+    state = .header
+    return skipped
   }
 
   /// To be called when there is no more: throws `TarError.truncated` where something is missing.
@@ -192,10 +212,12 @@ package struct TarReader {
       let groupID = records.groupID ?? UInt32(exactly: header.groupID)
     else { throw TarError.malformed("an owner", at: position) }
 
+    var attributes = records.extendedAttributes
+    if keepsACLText { attributes.merge(records.accessControl) { own, _ in own } }
     var entry = TarEntry(
       path: try TreePath(parsing: rawPath), kind: kind, mode: UInt32(truncatingIfNeeded: header.mode & 0o7777),
       userID: userID, groupID: groupID, modified: records.modified ?? Timestamp(seconds: header.modified),
-      extendedAttributes: records.extendedAttributes.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+      extendedAttributes: attributes.sorted { $0.key.lexicographicallyPrecedes($1.key) }
         .map { ExtendedAttribute(name: $0.key, value: $0.value) })
     guard case .file = kind else {
       // A directory's size is a quota, if anything; a hard link with content of its own is more than a link.

@@ -198,6 +198,7 @@ package final class BootLedger: Sendable {
       var boot = Boot(
         id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now, address: request.address,
         vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+      if node.isHeld { boot.heldArguments = effective.kernelArgs }
       if let existing = view.boots[attempt.id] {
         if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs,
           attempt.phase >= .loading
@@ -233,7 +234,10 @@ package final class BootLedger: Sendable {
     if bound.isNewNode {
       record(
         mac, .http, "node",
-        "a new machine: it is node \(bound.node.name) now, group \(bound.node.group), capsule \(bound.boot.vnfs)")
+        bound.node.node.isHeld
+          ? "a new machine: it is held, and goes on when it is assigned: perseid node add \(mac) NAME"
+          : "a new machine: it is node \(bound.node.name) now, group \(bound.node.groups.joined(separator: ", ")), capsule \(bound.boot.vnfs)"
+      )
     }
   }
 
@@ -296,12 +300,17 @@ package final class BootLedger: Sendable {
 
   /// Tells those who watch right now what a machine is busy with, and nobody later: that it came so far shows in what
   /// follows. Returns at once.
-  package func show(_ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String) {
+  package func show(
+    _ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String, completed: Int64? = nil,
+    total: Int64? = nil
+  ) {
     guard timeline.isWatched else { return }
     let node = registry.read { $0.node(with: mac)?.name }
     let boot = state.withLock { $0.attempts[mac]?.id }
     timeline.show(
-      TimelineEvent(at: .now, source: source, event: event, detail: detail, node: node, mac: mac, boot: boot))
+      TimelineEvent(
+        at: .now, source: source, event: event, detail: detail, node: node, mac: mac, boot: boot, completed: completed,
+        total: total))
   }
 
   /// Says what happened to a machine. Returns at once.

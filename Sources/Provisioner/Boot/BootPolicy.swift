@@ -135,9 +135,13 @@ package struct BootPolicyAdapter: ClientPolicy {
   private let loaders: LoaderFiles
   /// The nodes' port.
   private let port: Int
+  private let refused: RefusedMachines?
 
-  package init(registry: Registry, trials: FirmwareTrials, loaders: LoaderFiles, port: Int) {
+  package init(
+    registry: Registry, trials: FirmwareTrials, loaders: LoaderFiles, port: Int, refused: RefusedMachines? = nil
+  ) {
     self.registry = registry
+    self.refused = refused
     self.trials = trials
     self.loaders = loaders
     self.port = port
@@ -180,6 +184,13 @@ package struct BootPolicyAdapter: ClientPolicy {
         reason: "it has no Ethernet address, and no node has its client identifier: "
           + "perseid node set clientid \(identifier) NODE")
     }
+    if node == nil, registry.discovery == .refuse, [.pxeFirmware, .httpFirmware, .ipxe].contains(client.speaker) {
+      refused?.refused(client.hardwareAddress)
+      return BootAnswer(
+        bootFile: nil,
+        reason: "it is no node, and unknown machines are refused (discovery: refuse): "
+          + "perseid node add \(client.hardwareAddress) NAME")
+    }
     var machine = BootPolicy.Machine(
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,
       server: client.serverAddress, port: port)
@@ -196,7 +207,9 @@ package struct BootPolicyAdapter: ClientPolicy {
   package func maySign(_ mac: MACAddress, _ platform: BootPlatform?) -> Bool {
     let isSet = registry.read { view in
       let node = view.node(with: mac)
-      return (node?.settings.boot ?? view.groups[node?.group ?? registry.defaults.group]?.settings.boot) != nil
+      if node?.settings.boot != nil { return true }
+      let groups = node?.groups(registry.defaults) ?? [registry.defaults.group]
+      return groups.contains { view.groups[$0]?.settings.boot != nil }
     }
     return platform == .uefiX64 && !isSet && (try? loaders.check(.grub)) != nil
   }

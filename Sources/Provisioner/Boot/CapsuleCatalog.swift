@@ -26,6 +26,7 @@ package struct BootFiles: Hashable, Sendable {
 package final class CapsuleCatalog: Sendable {
   package let content: ContentStore
   private let cache = Mutex<[Digest: BootFiles]>([:])
+  private let scripts = Mutex<[Digest: FileBundle]>([:])
   private static let cacheLimit = 256
 
   package init(content: ContentStore) {
@@ -41,6 +42,32 @@ package final class CapsuleCatalog: Sendable {
       cache[digest] = files
     }
     return files
+  }
+
+  /// The nodescripts that a generation carries for a state, by file name.
+  /// - Throws: `ApplianceError` where the capsule is not whole.
+  package func nodescripts(of digest: Digest, state: String) throws -> [String: [UInt8]] {
+    guard let blob = try files(of: digest).manifest.layer(MediaType.nodescripts) else { return [:] }
+    let bundle: FileBundle
+    if let known = scripts.withLock({ $0[blob.digest] }) {
+      bundle = known
+    } else {
+      do {
+        bundle = try FileBundle(decoding: try content.read(blob.digest, limit: FileBundle.blobLimit))
+      } catch {
+        throw ApplianceError(
+          .failed, "The nodescripts of the capsule \(digest) cannot be read: \(error). Import it again.")
+      }
+      scripts.withLock { scripts in
+        if scripts.count >= Self.cacheLimit { scripts.removeAll() }
+        scripts[blob.digest] = bundle
+      }
+    }
+    var found: [String: [UInt8]] = [:]
+    for (path, file) in bundle.files where path.parent.bytes.elementsEqual(state.utf8) {
+      found[String(decoding: path.name, as: UTF8.self)] = file.content
+    }
+    return found
   }
 
   private func read(_ digest: Digest) throws -> BootFiles {

@@ -1,3 +1,5 @@
+import CapsuleFormat
+import ConfigurationFile
 import DHCPWire
 import FoundationEssentials
 import NetworkTypes
@@ -31,13 +33,8 @@ extension Configuration {
 
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
-    let node: Yams.Node?
-    do {
-      node = try Yams.compose(yaml: yaml)
-    } catch let error as YamlError {
-      throw syntaxError(error, file: file)
-    }
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
+    let node = try YAMLSection.compose(yaml, file: file)
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
@@ -65,11 +62,15 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-    if let section = try root.section("provisioner", allowed: ["port"]) {
+    if let section = try root.section("provisioner", allowed: ["port", "concurrentBoots"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
+      result.provisioner.concurrentBoots =
+        try section.integer("concurrentBoots", 0...100_000, unit: "nodes") ?? result.provisioner.concurrentBoots
     }
-    if let section = try root.section("admin", allowed: ["port"]) {
+    if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
+      let address = "an IPv4 address of this machine, or 0.0.0.0 for all of them"
+      result.admin.address = try section.value("address", allowed: address) { IPv4Address($0) } ?? result.admin.address
       if result.admin.port == result.provisioner.port {
         throw section.error(
           "port", "found \(result.admin.port), which is the provisioner's port; allowed is another one.")
@@ -86,6 +87,9 @@ extension Configuration {
       }
     }
     try result.readDefaults(root)
+    let policies = Discovery.allCases.map(\.rawValue).joined(separator: ", ")
+    result.discovery =
+      try root.value("discovery", allowed: policies) { Discovery(rawValue: $0) } ?? result.discovery
     try result.readStates(root)
     return result
   }
@@ -176,13 +180,14 @@ extension Configuration {
     defaults.nodeName =
       try section.value("nodeName", allowed: pattern) { NamePattern($0) == nil ? nil : $0 } ?? defaults.nodeName
     defaults.group = try section.value("group", allowed: NodeKeys.label, label) ?? defaults.group
-    defaults.vnfs = try section.value("vnfs", allowed: NodeKeys.label, label) ?? defaults.vnfs
+    defaults.vnfs =
+      try section.value("vnfs", allowed: CapsuleName.allowed) { CapsuleName.isValid($0) ? $0 : nil } ?? defaults.vnfs
     defaults.enabled = try section.bool("enabled") ?? defaults.enabled
   }
 
   private mutating func readStates(_ root: YAMLSection) throws {
-    let keys = ["readyIntervalSeconds", "silenceSeconds", "scriptSeconds"]
-    guard let section = try root.section("states", allowed: keys) else { return }
+    let keys = ["readyIntervalSeconds", "silenceSeconds", "scriptSeconds", "the name of a state"]
+    guard let section = try root.section("states", allowed: keys, orNames: NodeName.isValidState) else { return }
     states.readyIntervalSeconds =
       try section.integer("readyIntervalSeconds", 1...86400, unit: "seconds") ?? states.readyIntervalSeconds
     let silence = try section.integer("silenceSeconds", 2...604_800, unit: "seconds")
@@ -193,23 +198,37 @@ extension Configuration {
         "found \(states.silenceSeconds), allowed is more than readyIntervalSeconds (\(states.readyIntervalSeconds)).")
     }
     states.scriptSeconds = try section.integer("scriptSeconds", 1...300, unit: "seconds") ?? states.scriptSeconds
+    for name in section.keys.filter(NodeName.isValidState).sorted() {
+      guard let entry = try section.section(name, allowed: ["deadlineSeconds", "next", "intervalSeconds"]) else {
+        continue
+      }
+      var state = State()
+      state.deadlineSeconds = try entry.integer("deadlineSeconds", 0...604_800, unit: "seconds (0 for none)")
+      state.intervalSeconds = try entry.integer("intervalSeconds", 1...86400, unit: "seconds")
+      state.next = try entry.value("next", allowed: "the name of a state: " + NodeName.stateWords) {
+        NodeName.isValidState($0) ? $0 : nil
+      }
+      if state.next == "init" {
+        throw entry.error("next", "found 'init', which a machine is in only as it boots; allowed is another state.")
+      }
+      if name == "init", state.intervalSeconds != nil {
+        throw entry.error("intervalSeconds", "nothing is repeated in 'init'; allowed is it for other states.")
+      }
+      states.named[name] = state
+    }
+    for name in states.named.keys.sorted() { try checkNext(after: name, section) }
   }
 
-  private static func syntaxError(_ error: YamlError, file: String) -> ConfigurationError {
-    func made(_ line: Int?, _ problem: String) -> ConfigurationError {
-      ConfigurationError(file: file, line: line, key: nil, message: "it is not YAML: \(problem).")
-    }
-    return switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-      .composer(_, let problem, let mark, _):
-      made(mark.line, problem)
-    case .reader(let problem, let offset, _, let yaml):
-      made(offset.map { yaml.utf8.prefix($0).count { $0 == UInt8(ascii: "\n") } + 1 }, problem)
-    case .duplicatedKeysInMapping(let duplicates, let context):
-      ConfigurationError(
-        file: file, line: context.mark.line, key: duplicates.first,
-        message: "found twice in one mapping, allowed is once.")
-    default: made(nil, "\(error)")
+  /// States that lead to one another without a pause would keep nodes and appliance busy for ever.
+  private func checkNext(after name: String, _ section: YAMLSection) throws {
+    var path = [name]
+    while let last = path.last, let next = states.next(after: last), states.pause(in: last) == nil {
+      path.append(next)
+      guard path.dropLast().contains(next) else { continue }
+      throw section.error(
+        name,
+        "found that \(path.joined(separator: " leads to ")), without an intervalSeconds in any of them; "
+          + "allowed is a way that ends, or one that pauses.")
     }
   }
 }

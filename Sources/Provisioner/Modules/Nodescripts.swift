@@ -1,3 +1,4 @@
+import CapsuleFormat
 import FoundationEssentials
 
 /// One script that a node is to run in a state.
@@ -9,34 +10,52 @@ package struct Nodescript: Hashable, Sendable {
   package var path: String
   /// Runs on the appliance; what it prints is what the node runs.
   package var isServer: Bool
+  /// Of one that a capsule carries; `nil` for a file of the appliance's.
+  package var carried: [UInt8]?
   /// Levels whose script of this name it took the place of, the earliest first.
   package var replaced: [String]
 }
 
 /// `<state>/nodescripts/STATE/{vnfs/X,all,group/X,node/X}/NN-name`, read live.
-package struct NodescriptTree: Hashable, Sendable {
+package struct NodescriptTree: Sendable {
   package let directory: String
+  private let files = ScriptFiles()
 
   /// Most scripts of one state for one node, and bytes of one script.
   package static let countLimit = 512
-  package static let sizeLimit = 1 << 20
+  package static let sizeLimit = NodescriptName.sizeLimit
 
   package init(directory: String) {
     self.directory = directory
   }
 
+  /// The states that have a directory.
+  package var states: [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return names.filter(NodeName.isValidState).sorted()
+  }
+
   /// The scripts of a state for a node, in the order in which they run.
+  /// - Parameter capsule: What the capsule itself carries for the state, by file name. The appliance's own files at
+  ///   `vnfs/NAME` replace those of the same base name.
+  /// - Parameter groups: The main one first; of two groups' scripts the one of the group nearer to the front stays.
   /// - Throws: `ApplianceError` where two scripts of one directory have one base name, or there are too many.
-  package func scripts(state: String, vnfs: String, group: String, node: String) throws -> [Nodescript] {
+  package func scripts(
+    state: String, vnfs: String, groups: [String], node: String, capsule: [String: [UInt8]] = [:]
+  ) throws -> [Nodescript] {
     guard NodeName.isValidState(state) else {
       throw ApplianceError(
         .invalid,
         "'\(state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
-    let levels = ["vnfs/\(vnfs)", "all", "group/\(group)", "node/\(node)"]
-    return try Self.resolve(levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+    let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
+    let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
+    var scripts = try Self.resolve([own] + levels.map { ($0, files.regularFiles(in: "\(directory)/\(state)/\($0)")) })
+    // A file of the appliance's has an absolute path.
+    for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
+    return scripts
   }
 
   /// The rule of replacement: collected in the order of the levels, a later level's script takes the place of
@@ -67,48 +86,13 @@ package struct NodescriptTree: Hashable, Sendable {
   /// `10-hostname.server` is `10-hostname`, run on the appliance. `nil` for what is no nodescript: hidden
   /// files, editors' copies, names that do not begin with two digits and a hyphen.
   package static func baseName(_ file: String) -> (name: String, isServer: Bool)? {
-    let suffix = ".server"
-    let isServer = file.hasSuffix(suffix)
-    let name = isServer ? String(file.dropLast(suffix.count)) : file
-    let bytes = Array(name.utf8)
-    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
-    guard bytes.count > 3, bytes.count <= 64, digits.contains(bytes[0]), digits.contains(bytes[1]),
-      bytes[2] == UInt8(ascii: "-"), NodeName.isValidLabel(name), !name.hasSuffix(".bak"), !name.hasSuffix(".dpkg-old")
-    else { return nil }
-    return (name, isServer)
-  }
-
-  private func found(in directory: String) throws -> [String] {
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return [] }
-    return names.sorted().map { "\(directory)/\($0)" }.filter { path in
-      var isDirectory = false
-      return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
-    }
+    NodescriptName.parse(file)
   }
 
   /// The bytes of a script.
   /// - Throws: `ApplianceError`.
   package func read(_ script: Nodescript) throws -> [UInt8] {
-    let attributes = try? FileManager.default.attributesOfItem(atPath: script.path)
-    guard attributes?[.type] as? FileAttributeType != .typeSymbolicLink else { return try readWhole(script) }
-    guard attributes?[.type] as? FileAttributeType == .typeRegular else {
-      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
-    }
-    return try readWhole(script)
-  }
-
-  private func readWhole(_ script: Nodescript) throws -> [UInt8] {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(filePath: script.path))
-    } catch {
-      throw ApplianceError(.failed, "The nodescript \(script.path) cannot be read. Check its permissions.")
-    }
-    guard data.count <= Self.sizeLimit else {
-      throw ApplianceError(
-        .refused,
-        "The nodescript \(script.path) has \(data.count) bytes, where at most \(Self.sizeLimit) are delivered.")
-    }
-    return [UInt8](data)
+    if let carried = script.carried { return carried }
+    return try files.read(script.path, limit: Self.sizeLimit)
   }
 }

@@ -39,7 +39,7 @@ extension Appliance {
   /// Makes a capsule that is in the content store the next generation of a name, which boots from now on.
   /// The digest that is current already stays the generation it is.
   package func registerCapsule(_ name: String, digest: CapsuleFormat.Digest) async throws -> CapsuleView {
-    guard NodeName.isValidLabel(name) else { throw NodeKeys.invalid("vnfs", name, NodeKeys.label) }
+    guard CapsuleName.isValid(name) else { throw NodeKeys.invalid("vnfs", name, CapsuleName.allowed) }
     let files = try catalog.files(of: digest)
     let now = Timestamp.now
     try await registry.update { view in

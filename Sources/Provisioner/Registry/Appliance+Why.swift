@@ -30,8 +30,11 @@ extension Appliance {
       let file = answer.bootFile?.replacing("http://\(server):", with: "http://APPLIANCE:")
       return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
     }
-    let scripts = try ["init", "ready"].flatMap { state in
-      try nodescripts.scripts(state: state, vnfs: node.vnfs, group: node.group, node: node.name).map { script in
+    let scripts = try states.flatMap { state in
+      let carried = try generation.map { try catalog.nodescripts(of: $0.digest, state: state) } ?? [:]
+      return try nodescripts.scripts(
+        state: state, vnfs: node.vnfs, groups: node.groups, node: node.name, capsule: carried
+      ).map { script in
         WhyView.Script(
           state: state, name: script.name, level: script.level, onAppliance: script.isServer, replaced: script.replaced)
       }
@@ -41,6 +44,16 @@ extension Appliance {
       generation: generation?.number, digest: generation?.digest.description,
       heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategyView(of: node.node.macs),
       answers: answers, scripts: scripts, settings: settings(of: node))
+  }
+
+  /// Every state that there is something for: in the order in which nodes come to them, then by name.
+  private var states: [String] {
+    var states = ["init"]
+    while let last = states.last, let next = configuration.states.next(after: last), !states.contains(next) {
+      states.append(next)
+    }
+    let others = Set(configuration.states.named.keys).union(nodescripts.states)
+    return states + others.subtracting(states).sorted()
   }
 
   private static func view(_ heard: FirmwareTrials.Heard) -> WhyView.Heard {
@@ -73,17 +86,18 @@ extension Appliance {
   }
 
   private func settings(of node: EffectiveNode) -> [WhyView.Setting] {
-    let group = registry.read { $0.groups[node.group]?.settings }
+    let groups = registry.read { view in node.groups.map { ($0, view.groups[$0]?.settings) } }
     let values = [
-      ("group", node.group), ("vnfs", node.vnfs), ("enabled", "\(node.enabled)"), ("boot", node.boot.rawValue),
+      ("group", node.groups.joined(separator: ",")), ("vnfs", node.vnfs), ("enabled", "\(node.enabled)"),
+      ("boot", node.boot.rawValue),
       ("root", node.root.rawValue), ("kernelArgs", node.kernelArgs), ("debug", "\(node.debug)"),
     ]
     let variables = node.vars.sorted { $0.key < $1.key }.map { ("var.\($0.key)", $0.value) }
     return (values + variables).map { key, value in
       let isOwn = NodeKeys.text(key, of: node.node) != nil
-      let isGroup = group.map { NodeKeys.text(key, of: $0) != nil } ?? false
+      let group = groups.first { $0.1.map { NodeKeys.text(key, of: $0) != nil } ?? false }?.0
       return WhyView.Setting(
-        key: key, value: value, from: isOwn ? "node" : isGroup ? "group \(node.group)" : "defaults")
+        key: key, value: value, from: isOwn ? "node" : group.map { "group \($0)" } ?? "defaults")
     }
   }
 }

@@ -1,6 +1,6 @@
 /// Why the appliance says no, in words for the person who asked.
 package struct ApplianceError: Error, Hashable, Sendable, CustomStringConvertible {
-  package enum Code: String, Hashable, Sendable, Codable {
+  package enum Code: String, Hashable, Sendable, Codable, CaseIterable {
     /// No node, group or capsule of this name.
     case notFound
     /// It exists already, or belongs to another.
@@ -13,6 +13,16 @@ package struct ApplianceError: Error, Hashable, Sendable, CustomStringConvertibl
     case busy
     /// The disk or the system did not do it.
     case failed
+    /// The admin API: a body that is larger than what is read.
+    case tooLarge
+    /// The admin API: no token, or none that is known.
+    case unauthorized
+    /// The admin API: a token whose role does not allow it.
+    case forbidden
+    /// The admin API: another method than those of this path.
+    case notAllowed
+    /// The admin API: too many at a time.
+    case tooMany
   }
 
   package var code: Code

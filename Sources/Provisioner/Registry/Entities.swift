@@ -14,15 +14,53 @@ package struct Node: Hashable, Sendable, Codable {
   package var clientIdentifier: [UInt8]?
   /// The address set aside for it, where one is.
   package var address: IPv4Address?
-  package var group: String?
+  /// The groups it is in, the main one first; empty where the defaults decide.
+  package var groups: [String]
   package var settings = Settings()
   package var created: Timestamp
+  /// A machine that nobody has said of which node it is: it waits in stage 1.
+  package var isHeld = false
 
-  package init(name: String, macs: [MACAddress], group: String? = nil, created: Timestamp) {
+  package init(name: String, macs: [MACAddress], groups: [String] = [], created: Timestamp) {
     self.name = name
     self.macs = macs
-    self.group = group
+    self.groups = groups
     self.created = created
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case name, macs, guid, ownGUID, clientIdentifier, address, groups, settings, created, isHeld
+    /// What records of earlier versions have in place of `groups`.
+    case group
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let record = try decoder.container(keyedBy: CodingKeys.self)
+    name = try record.decode(String.self, forKey: .name)
+    macs = try record.decode([MACAddress].self, forKey: .macs)
+    guid = try record.decodeIfPresent(String.self, forKey: .guid)
+    ownGUID = try record.decodeIfPresent(String.self, forKey: .ownGUID)
+    clientIdentifier = try record.decodeIfPresent([UInt8].self, forKey: .clientIdentifier)
+    address = try record.decodeIfPresent(IPv4Address.self, forKey: .address)
+    let group = try record.decodeIfPresent(String.self, forKey: .group)
+    groups = try record.decodeIfPresent([String].self, forKey: .groups) ?? group.map { [$0] } ?? []
+    settings = try record.decode(Settings.self, forKey: .settings)
+    created = try record.decode(Timestamp.self, forKey: .created)
+    isHeld = try record.decodeIfPresent(Bool.self, forKey: .isHeld) ?? false
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var record = encoder.container(keyedBy: CodingKeys.self)
+    try record.encode(name, forKey: .name)
+    try record.encode(macs, forKey: .macs)
+    try record.encodeIfPresent(guid, forKey: .guid)
+    try record.encodeIfPresent(ownGUID, forKey: .ownGUID)
+    try record.encodeIfPresent(clientIdentifier, forKey: .clientIdentifier)
+    try record.encodeIfPresent(address, forKey: .address)
+    try record.encode(groups, forKey: .groups)
+    try record.encode(settings, forKey: .settings)
+    try record.encode(created, forKey: .created)
+    if isHeld { try record.encode(true, forKey: .isHeld) }
   }
 }
 
@@ -82,6 +120,9 @@ package struct Boot: Hashable, Sendable, Codable {
   /// `nil` while the node's capsule does not exist.
   package var generation: Int?
   package var digest: Digest?
+  /// The words that the node's kernel was given, where it was held as it booted: what it is assigned later may
+  /// be something else.
+  package var heldArguments: String?
 
   package init(
     id: String, node: String, mac: MACAddress, opened: Timestamp, bound: Timestamp, address: IPv4Address?,
@@ -113,6 +154,12 @@ package struct NodeStatus: Hashable, Sendable, Codable {
   /// The last step that was heard of, and how it stands.
   package var step: String?
   package var detail: String?
+  /// When the step that is under way began; `nil` where none is.
+  package var stepSince: Timestamp?
+  /// Since when it has been past its deadline.
+  package var stuck: Timestamp?
+  /// What it waits for, where it was told to.
+  package var wait: String?
 
   package init(state: String, lastContact: Timestamp, since: Timestamp) {
     self.state = state

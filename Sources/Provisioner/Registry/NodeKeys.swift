@@ -13,8 +13,8 @@ package enum NodeKeys {
 
   /// Names that scripts get from the appliance or the shell: no variable may stand in their way.
   package static let reservedVariables: Set<String> = [
-    "STATE", "NODENAME", "VNFS", "ENABLED", "DEBUG", "GROUPNAME", "NODEID", "IPADDR", "VNFSMASTER", "MASTER", "DESTDIR",
-    "PATH", "HOME", "IFS", "PWD", "SHELL", "ENV", "BASH_ENV", "USER", "BOOT", "GENERATION",
+    "STATE", "NODENAME", "VNFS", "ENABLED", "DEBUG", "GROUPNAME", "GROUPNAMES", "NODEID", "IPADDR", "VNFSMASTER",
+    "MASTER", "DESTDIR", "PATH", "HOME", "IFS", "PWD", "SHELL", "ENV", "BASH_ENV", "USER", "BOOT", "GENERATION",
   ]
 
   /// Sets one key of a node; an empty value gives it back to the group or the defaults.
@@ -30,6 +30,8 @@ package enum NodeKeys {
           .conflict, "There is a node \(value) already. Choose another name, or delete that node first.")
       }
       node.name = value
+      // Whoever gives it a name has said which node it is.
+      node.isHeld = false
     case "mac":
       node.macs = try macs(value, of: node.name, in: view)
     case "guid":
@@ -39,8 +41,7 @@ package enum NodeKeys {
     case "address":
       node.address = value.isEmpty ? nil : try address(value, of: node.name, in: view)
     case "group":
-      guard value.isEmpty || NodeName.isValidLabel(value) else { throw invalid(key, value, Self.label) }
-      node.group = value.isEmpty ? nil : value
+      node.groups = try groups(value)
     default:
       try set(key, value, of: &node.settings, in: view, allowed: Self.node)
     }
@@ -89,7 +90,7 @@ package enum NodeKeys {
     case "guid": node.ownGUID
     case "clientid": node.clientIdentifier.map { MachineIdentity.hexadecimal($0, separator: ":") }
     case "address": node.address?.description
-    case "group": node.group
+    case "group": node.groups.isEmpty ? nil : node.groups.joined(separator: ",")
     default: text(key, of: node.settings)
     }
   }
@@ -115,7 +116,9 @@ package enum NodeKeys {
     }
     if let owner = view.node(with: mac), owner.name != name {
       throw ApplianceError(
-        .conflict, "The hardware address \(mac) belongs to node \(owner.name). Delete or change that node first.")
+        .conflict,
+        "The hardware address \(mac) belongs to node \(owner.name). Delete or change that node first, or put its "
+          + "machine in another's place: perseid node replace OLD \(owner.name).")
     }
     return mac
   }
@@ -147,6 +150,21 @@ package enum NodeKeys {
     }
     return bytes
   }
+
+  /// The main one first; a name that is repeated counts once.
+  static func groups(_ value: String) throws -> [String] {
+    var groups: [String] = []
+    for part in value.split(separator: ",", omittingEmptySubsequences: false) where !value.isEmpty {
+      let group = String(part.filter { $0 != " " })
+      guard NodeName.isValidLabel(group) else { throw invalid("group", group, "for each group: \(label)") }
+      if !groups.contains(group) { groups.append(group) }
+    }
+    guard groups.count <= groupLimit else { throw invalid("group", value, "at most \(groupLimit) groups") }
+    return groups
+  }
+
+  /// Most groups of one node.
+  static let groupLimit = 32
 
   static func macs(_ value: String, of name: String?, in view: RegistryView) throws -> [MACAddress] {
     var macs: [MACAddress] = []

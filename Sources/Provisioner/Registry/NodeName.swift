@@ -1,3 +1,5 @@
+import CapsuleFormat
+
 /// Names of nodes, groups and capsules, and the pattern new nodes are named by.
 package enum NodeName {
   /// A host name (RFC 1123, section 2.1): letters, digits and hyphens, no hyphen at either end, at most 63.
@@ -18,14 +20,10 @@ package enum NodeName {
 
   /// A provisionary state: lower-case letters, digits, `-` and `_`, at most 32, beginning with a letter.
   package static func isValidState(_ name: String) -> Bool {
-    let bytes = Array(name.utf8)
-    let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
-    guard (1...32).contains(bytes.count), let first = bytes.first, letters.contains(first) else { return false }
-    return bytes.allSatisfy {
-      letters.contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "-")
-        || $0 == UInt8(ascii: "_")
-    }
+    NodescriptName.isValidState(name)
   }
+
+  package static let stateWords = "lower-case letters, digits, '-' and '_', at most 32, a letter first"
 
   private static func isAlphanumeric(_ byte: UInt8) -> Bool {
     switch byte {

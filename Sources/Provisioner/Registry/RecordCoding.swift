@@ -9,9 +9,13 @@ package enum RecordKey {
   package static let capsule = "capsule/"
   package static let boot = "boot/"
   package static let status = "status/"
+  package static let facts = "facts/"
+  /// What people changed.
+  package static let change = "change/"
   package static let lease = "lease/"
   /// What a card's firmware boots with where it is not what is usual.
   package static let strategy = "strategy/"
+  package static let token = "token/"
   /// Whose card this is. Written with the node, so that two nodes never get one card, whoever writes.
   package static let mac = "mac/"
   /// Whose fixed address this is, for the same reason.

@@ -15,24 +15,24 @@ package enum RootMode: String, Hashable, Sendable, Codable, CaseIterable {
   case overlay
 }
 
-/// What may be set for one node or for a group; `nil` where the next level decides: node, then group,
-/// then the defaults of the configuration.
+/// What may be set for one node or for a group; `nil` where the next level decides: node, then its
+/// main group, then its further groups in their order, then the defaults of the configuration.
 package struct Settings: Hashable, Sendable, Codable {
   package var vnfs: String?
   package var enabled: Bool?
   package var boot: BootMethod?
   package var root: RootMode?
-  /// Words for the kernel command line. A node's replace its group's.
+  /// Words for the kernel command line. A node's replace its groups'.
   package var kernelArgs: String?
   package var debug: Bool?
   package var description: String?
-  /// Variables for nodescripts. A node's and its group's are joined; of one name the node's wins.
+  /// Variables for nodescripts. A node's and its groups' are joined; of one name the nearest wins.
   package var vars: [String: String]?
 
   package init() {}
 }
 
-/// What holds where neither node nor group says otherwise.
+/// What holds where neither node nor groups say otherwise.
 package struct NodeDefaults: Hashable, Sendable {
   /// The pattern of names: `n####`.
   package var nodeName: String
@@ -49,10 +49,11 @@ package struct NodeDefaults: Hashable, Sendable {
   }
 }
 
-/// A node as it is to be treated now: its own settings, its group's and the defaults made one.
+/// A node as it is to be treated now: its own settings, its groups' and the defaults made one.
 package struct EffectiveNode: Hashable, Sendable {
   package var node: Node
-  package var group: String
+  /// The groups it is in, the main one first: at least one.
+  package var groups: [String]
   package var vnfs: String
   package var enabled: Bool
   package var boot: BootMethod
@@ -61,18 +62,34 @@ package struct EffectiveNode: Hashable, Sendable {
   package var debug: Bool
   package var vars: [String: String]
 
-  package init(_ node: Node, group settings: Settings?, defaults: NodeDefaults) {
-    let own = node.settings
+  /// - Parameter settings: What a group of this name sets.
+  package init(_ node: Node, defaults: NodeDefaults, settings: (_ group: String) -> Settings?) {
+    let groups = node.groups(defaults)
+    let levels = [node.settings] + groups.compactMap(settings)
     self.node = node
-    group = node.group ?? defaults.group
-    vnfs = own.vnfs ?? settings?.vnfs ?? defaults.vnfs
-    enabled = own.enabled ?? settings?.enabled ?? defaults.enabled
-    boot = own.boot ?? settings?.boot ?? .ipxe
-    root = own.root ?? settings?.root ?? .ram
-    kernelArgs = own.kernelArgs ?? settings?.kernelArgs ?? ""
-    debug = own.debug ?? settings?.debug ?? false
-    vars = (settings?.vars ?? [:]).merging(own.vars ?? [:]) { $1 }
+    self.groups = groups
+    vnfs = Self.first(levels, \.vnfs) ?? defaults.vnfs
+    enabled = Self.first(levels, \.enabled) ?? defaults.enabled
+    boot = Self.first(levels, \.boot) ?? .ipxe
+    root = Self.first(levels, \.root) ?? .ram
+    kernelArgs = Self.first(levels, \.kernelArgs) ?? ""
+    debug = Self.first(levels, \.debug) ?? false
+    var vars = levels[0].vars ?? [:]
+    for level in levels.dropFirst() { vars.merge(level.vars ?? [:]) { nearer, _ in nearer } }
+    self.vars = vars
+  }
+
+  private static func first<Value>(_ levels: [Settings], _ key: KeyPath<Settings, Value?>) -> Value? {
+    for level in levels { if let value = level[keyPath: key] { return value } }
+    return nil
   }
 
   package var name: String { node.name }
+  /// The main one.
+  package var group: String { groups[0] }
+}
+
+extension Node {
+  /// The groups it is in, the main one first: at least the defaults' one.
+  package func groups(_ defaults: NodeDefaults) -> [String] { groups.isEmpty ? [defaults.group] : groups }
 }

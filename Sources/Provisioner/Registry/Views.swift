@@ -1,4 +1,5 @@
 package import NetworkTypes
+package import StateProtocol
 
 /// An optional value that is written as `null` where there is none, so that a script always finds the key.
 @propertyWrapper
@@ -32,7 +33,10 @@ package struct NodeView: Hashable, Sendable, Codable {
   /// Leased, else as last seen, else set aside.
   @OrNull package var address: IPv4Address?
   @OrNull package var fixedAddress: IPv4Address?
+  /// The main one.
   package var group: String
+  /// All of them, the main one first.
+  package var groups: [String]
   package var vnfs: String
   package var enabled: Bool
   package var boot: BootMethod
@@ -42,6 +46,47 @@ package struct NodeView: Hashable, Sendable, Codable {
   package var debug: Bool
   package var vars: [String: String]
   package var created: Timestamp
+  /// What its machine said of itself last.
+  @OrNull package var facts: Facts?
+  /// Whether its machine waits for somebody to say which node it is.
+  package var held: Bool
+}
+
+/// One line of what a node said, or of what was changed about it.
+package struct LogEntry: Hashable, Sendable, Codable {
+  package var at: Timestamp
+  /// Who: `dhcp`, `tftp`, `http`, `state`, `step` of the node's boots, or `change`.
+  package var source: String
+  package var event: String
+  package var detail: String
+  @OrNull package var boot: String?
+  /// Of a change: who made it.
+  @OrNull package var who: String?
+}
+
+/// What `node replace` is given.
+package struct ReplaceNode: Hashable, Sendable, Codable {
+  /// A node, or the hardware address of a machine that is none.
+  package var by: String
+
+  package init(by: String) {
+    self.by = by
+  }
+}
+
+/// How a node is doing, the worst first.
+package enum NodeCondition: String, Hashable, Sendable, Codable, CaseIterable, Comparable {
+  /// Past its deadline in a state or a step.
+  case stuck
+  /// Not heard of for too long.
+  case silent
+  /// It was told to wait, and why.
+  case waiting
+  case good
+
+  package static func < (left: NodeCondition, right: NodeCondition) -> Bool {
+    (allCases.firstIndex(of: left) ?? 0) < (allCases.firstIndex(of: right) ?? 0)
+  }
 }
 
 package struct NodeStatusView: Hashable, Sendable, Codable {
@@ -49,9 +94,13 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   @OrNull package var mac: MACAddress?
   @OrNull package var address: IPv4Address?
   package var group: String
+  package var groups: [String]
   package var vnfs: String
   /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
   package var state: String
+  package var condition: NodeCondition
+  /// When it came into this state.
+  @OrNull package var since: Timestamp?
   /// Of the boot.
   @OrNull package var generation: Int?
   @OrNull package var step: String?
@@ -63,9 +112,22 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
 package struct SummaryView: Hashable, Sendable, Codable {
   package var nodes: Int
   package var enabled: Int
+  /// Nodes that somebody should look at, those with the same trouble together, the worst first.
+  package var troubles: [Trouble]
   package var states: [String: Int]
   package var capsules: [String: Int]
   package var groups: [String: Int]
+
+  package struct Trouble: Hashable, Sendable, Codable {
+    package var condition: NodeCondition
+    package var state: String
+    @OrNull package var step: String?
+    package var count = 0
+    /// The first of them.
+    package var nodes: [String] = []
+
+    package static let nameLimit = 20
+  }
 }
 
 /// One setting before and after.
@@ -139,7 +201,7 @@ package struct WhyView: Hashable, Sendable, Codable {
   @OrNull package var strategy: Strategy?
   /// For each kind of firmware and loader: what it is answered.
   package var answers: [Answer]
-  /// The scripts of `init` and `ready`, in order.
+  /// The scripts of each state, in order.
   package var scripts: [Script]
   /// Each setting and who decides it: node, group or defaults.
   package var settings: [Setting]
@@ -211,6 +273,7 @@ package struct AddNode: Hashable, Sendable, Codable {
   package var mac: String
   package var name: String?
   package var vnfs: String?
+  /// One, or several with commas between them, the main one first.
   package var group: String?
   package var guid: String?
   package var clientid: String?

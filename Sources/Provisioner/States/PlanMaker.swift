@@ -46,7 +46,8 @@ package struct PlanMaker: Sendable {
   package func plan(for subject: Subject) async throws -> Plan {
     let environment = Self.environment(subject)
     let scripts = try tree.scripts(
-      state: subject.state, vnfs: subject.vnfs, group: subject.node.group, node: subject.node.name)
+      state: subject.state, vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name,
+      capsule: try subject.boot?.digest.map { try catalog.nodescripts(of: $0, state: subject.state) } ?? [:])
     var steps: [Step] = []
     for script in scripts {
       steps.append(try await step(script, environment))
@@ -58,7 +59,8 @@ package struct PlanMaker: Sendable {
     }
     return Plan(
       state: subject.state, boot: subject.boot?.id, nodeName: subject.node.name, environment: environment, steps: steps,
-      nextState: subject.state == "init" ? "ready" : nil, intervalSeconds: settings.readyIntervalSeconds)
+      nextState: settings.next(after: subject.state), intervalSeconds: settings.interval(of: subject.state),
+      nextSeconds: settings.pause(in: subject.state))
   }
 
   /// What scripts find in their environment: the names are Perceus's; a node's variables have names of their own.
@@ -69,6 +71,7 @@ package struct PlanMaker: Sendable {
     environment["NODENAME"] = node.name
     environment["NODEID"] = (subject.boot?.mac ?? node.node.macs.first)?.description ?? ""
     environment["GROUPNAME"] = node.group
+    environment["GROUPNAMES"] = node.groups.joined(separator: " ")
     environment["VNFS"] = subject.vnfs
     environment["ENABLED"] = node.enabled ? "1" : "0"
     environment["DEBUG"] = node.debug ? "1" : "0"
@@ -82,10 +85,12 @@ package struct PlanMaker: Sendable {
 
   private func step(_ script: Nodescript, _ environment: [String: String]) async throws -> Step {
     var content = try tree.read(script)
+    let policy = try ScriptPolicy(of: content, name: script.path)
     if script.isServer { content = try await runner.run(script, content: content, environment: environment) }
     return Step(
       name: script.name, kind: .script, level: script.level, length: Int64(content.count),
-      digest: try rendered.add(content), onFailure: .goOn)
+      digest: try rendered.add(content), onFailure: policy.onFailure, retries: policy.retries,
+      timeoutSeconds: policy.timeoutSeconds)
   }
 
   private func rootStep(_ digest: Digest, mode: RootMode) throws -> Step {

@@ -14,19 +14,31 @@ package final class Timeline: Sendable {
     /// The boot that each node's last event belongs to: where it changes, old timelines go.
     var lastBoots: [String: String] = [:]
     var toTrim: Set<String> = []
-    var watchers: [Int: Watcher] = [:]
-    var nextWatcher = 0
+    var ring = EventRing()
+    var readers: [Int: Reader] = [:]
+    var nextReader = 0
+    var isFinished = false
   }
 
-  private struct Watcher {
+  private struct Reader {
+    /// Only what this node does.
     var node: String?
-    var continuation: AsyncStream<TimelineEvent>.Continuation
+    /// The number of the next event to look at.
+    var position: UInt64
+    /// Counted before it began.
+    var lost: UInt64 = 0
+    var isPoked = false
+    var isEnded = false
+    var waiting: CheckedContinuation<Void, Never>?
   }
+
+  /// A word for this run of the appliance: numbers of events mean nothing in another one.
+  package let run = MachineIdentity.hexadecimal((0..<6).map { _ in UInt8.random(in: .min ... .max) }, separator: "")
 
   /// Events that wait for the disk; beyond that the newest are dropped and counted.
   package static let pendingLimit = 100_000
-  /// Events that wait for one slow watcher; beyond that it loses the oldest.
-  package static let watcherLimit = 4096
+  /// Events that a reader is given at once.
+  static let batchLimit = 256
 
   package init(store: any EventStore, logger: Logger) {
     self.store = store
@@ -38,20 +50,23 @@ package final class Timeline: Sendable {
   package func record(_ event: TimelineEvent) {
     state.withLock { state in
       Self.keep(event, &state)
-      Self.show(event, state)
+      Self.show(event, &state)
     }
   }
 
   /// For watchers only: never written. Returns at once.
   func show(_ event: TimelineEvent) {
-    state.withLock { Self.show(event, $0) }
+    state.withLock { Self.show(event, &$0) }
   }
 
-  var isWatched: Bool { state.withLock { !$0.watchers.isEmpty } }
+  var isWatched: Bool { state.withLock { !$0.readers.isEmpty } }
 
-  private static func show(_ event: TimelineEvent, _ state: State) {
-    for watcher in state.watchers.values where watcher.node == nil || watcher.node == event.node {
-      watcher.continuation.yield(event)
+  private static func show(_ event: TimelineEvent, _ state: inout State) {
+    state.ring.add(event)
+    for (number, reader) in state.readers where reader.waiting != nil {
+      if reader.node == nil || reader.node == event.node {
+        state.readers[number]?.waiting.take()?.resume()
+      }
     }
   }
 
@@ -70,17 +85,105 @@ package final class Timeline: Sendable {
 
   /// Events from now on, of one node or of all.
   package func watch(node: String? = nil) -> AsyncStream<TimelineEvent> {
-    let (stream, continuation) = AsyncStream.makeStream(
-      of: TimelineEvent.self, bufferingPolicy: .bufferingNewest(Self.watcherLimit))
+    let reader = follow(node: node)
+    let rest = Mutex<[TimelineEvent]>([])
+    return AsyncStream {
+      while true {
+        if let event = rest.withLock({ $0.popLast() }) { return event }
+        guard let batch = await reader.next() else { return nil }
+        rest.withLock { $0 = batch.events.reversed().map(\.event) }
+      }
+    }
+  }
+
+  /// Events from now on, or from one on that was seen before.
+  /// - Parameter last: The last event that was seen, as `identifier` wrote it.
+  package func follow(node: String? = nil, after last: String? = nil) -> TimelineReader {
     let number = state.withLock { state in
-      state.nextWatcher += 1
-      state.watchers[state.nextWatcher] = Watcher(node: node, continuation: continuation)
-      return state.nextWatcher
+      var reader = Reader(node: node, position: state.ring.next)
+      if let last, let seen = self.number(in: last), seen < state.ring.next {
+        reader.position = max(seen + 1, state.ring.oldest)
+        reader.lost = reader.position - (seen + 1)
+      }
+      state.nextReader += 1
+      state.readers[state.nextReader] = reader
+      return state.nextReader
     }
-    continuation.onTermination = { [weak self] _ in
-      _ = self?.state.withLock { $0.watchers.removeValue(forKey: number) }
+    return TimelineReader(self, number: number)
+  }
+
+  /// What an event is called by who wants to go on behind it later.
+  package func identifier(_ number: UInt64) -> String { "\(run)-\(number)" }
+
+  /// The number of the last event there was.
+  package var lastNumber: UInt64 { state.withLock { $0.ring.next - 1 } }
+
+  /// Whether an identifier is of this run.
+  package func isKnown(_ identifier: String) -> Bool { number(in: identifier) != nil }
+
+  private func number(in identifier: String) -> UInt64? {
+    let parts = identifier.split(separator: "-", omittingEmptySubsequences: false)
+    return parts.count == 2 && parts[0] == run ? UInt64(parts[1]).flatMap { $0 < .max ? $0 : nil } : nil
+  }
+
+  // MARK: Readers
+
+  /// What a reader has not seen; `nil` where it must wait.
+  func take(_ number: Int) -> (batch: TimelineReader.Batch?, Void)? {
+    state.withLock { state in
+      guard var reader = state.readers[number], !reader.isEnded else { return (nil, ()) }
+      var batch = TimelineReader.Batch(lost: reader.lost)
+      reader.lost = 0
+      if reader.position < state.ring.oldest {
+        batch.lost += state.ring.oldest - reader.position
+        reader.position = state.ring.oldest
+      }
+      while reader.position < state.ring.next, batch.events.count < Self.batchLimit {
+        let event = state.ring[reader.position]
+        if reader.node == nil || reader.node == event.node {
+          batch.events.append(TimelineReader.Numbered(number: reader.position, event: event))
+        }
+        reader.position += 1
+      }
+      let isWoken = reader.isPoked
+      reader.isPoked = false
+      state.readers[number] = reader
+      if !batch.events.isEmpty || batch.lost > 0 || isWoken { return (batch, ()) }
+      return state.isFinished ? (nil, ()) : nil
     }
-    return stream
+  }
+
+  func wait(_ number: Int, _ continuation: CheckedContinuation<Void, Never>, isCancelled: () -> Bool) {
+    let waits = state.withLock { state in
+      guard let reader = state.readers[number], reader.position == state.ring.next, !reader.isPoked, !reader.isEnded,
+        !state.isFinished, !isCancelled()
+      else { return false }
+      state.readers[number]?.waiting = continuation
+      return true
+    }
+    if !waits { continuation.resume() }
+  }
+
+  func wake(_ number: Int) {
+    state.withLock { $0.readers[number]?.waiting.take() }?.resume()
+  }
+
+  func poke(_ number: Int) {
+    state.withLock { state in
+      state.readers[number]?.isPoked = true
+      return state.readers[number]?.waiting.take()
+    }?.resume()
+  }
+
+  func end(_ number: Int) {
+    state.withLock { state in
+      state.readers[number]?.isEnded = true
+      return state.readers[number]?.waiting.take()
+    }?.resume()
+  }
+
+  func leave(_ number: Int) {
+    state.withLock { $0.readers.removeValue(forKey: number) }?.waiting?.resume()
   }
 
   /// Writes what waits. On return it is on the disk.
@@ -120,12 +223,12 @@ package final class Timeline: Sendable {
     return try await store.events(node: node, boot: boot)
   }
 
-  /// Ends every watch.
+  /// Ends every watch, once it has what happened before.
   package func finish() {
-    let watchers = state.withLock { state in
-      defer { state.watchers = [:] }
-      return Array(state.watchers.values)
+    let waiting = state.withLock { state in
+      state.isFinished = true
+      return state.readers.keys.compactMap { state.readers[$0]?.waiting.take() }
     }
-    for watcher in watchers { watcher.continuation.finish() }
+    for reader in waiting { reader.resume() }
   }
 }

@@ -30,8 +30,8 @@ final class FrameBuffer: @unchecked Sendable {
 /// tree of some hundred megabytes is a good part of all work.
 struct SpareBuffers: Sendable {
   static let unit = 1 << 20
-  /// Buffers kept; others are freed.
-  private static let limit = 16
+  /// Bytes kept; other buffers are freed.
+  private static let limit = 12 << 20
   private var buffers: [FrameBuffer] = []
 
   mutating func take(count: Int) -> FrameBuffer? {
@@ -46,6 +46,6 @@ struct SpareBuffers: Sendable {
   }
 
   mutating func give(_ buffer: FrameBuffer) {
-    if buffers.count < Self.limit { buffers.append(buffer) }
+    if buffers.reduce(buffer.capacity, { $0 + $1.capacity }) <= Self.limit { buffers.append(buffer) }
   }
 }

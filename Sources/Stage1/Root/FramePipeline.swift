@@ -11,23 +11,33 @@ package protocol FrameConsumer: SendableMetatype {
 
 /// Fetches, verifies, decompresses and consumes a root file system blob, all at once.
 ///
-/// One thread fetches the blob as a stream and cuts it into frames; one thread per processor verifies
-/// and decompresses whole frames; one consumes them in order. Frames in flight are bounded in bytes.
-/// A broken connection goes on with the frame it broke in; a frame that is not what the index says is never decompressed:
-/// it is fetched again by itself.
+/// Several connections fetch frames; one thread per processor verifies and decompresses whole frames; one consumes
+/// them in order. Frames in flight are bounded in bytes. What a broken connection did not bring is asked for again
+/// from the frame reached, of the appliance that does best; a frame that is not what the index says is never
+/// decompressed: it is fetched again.
 package struct FramePipeline: Sendable {
-  package let server: Endpoint
+  /// Who has the blob: the first is asked first, the others where it fails.
+  package let servers: [Endpoint]
   package let blob: Descriptor
   package let index: FrameIndex
   package var workers: Int
+  /// At most so many; a small blob comes over fewer.
+  package var connectionLimit = 4
   /// Bytes of frames in flight, compressed and decompressed together. A frame larger than that travels alone.
-  package var memoryLimit = 48 << 20
-  /// Seconds without a single byte until it gives up.
+  package var memoryLimit = 40 << 20
+  /// Seconds without a single frame until it gives up.
   package var patience = 120.0
   /// How often one corrupted frame is fetched.
   package var corruptionLimit = 5
   package var timeouts = HTTPTimeouts()
   package var retrySeconds = 1.0
+
+  /// Bytes that are worth a connection.
+  package var bytesPerConnection: UInt64 = 8 << 20
+
+  package var connections: Int {
+    max(1, min(connectionLimit, Int(clamping: index.compressedLength / max(1, bytesPerConnection))))
+  }
 
   /// What a watcher sees.
   package struct Progress: Sendable {
@@ -62,9 +72,10 @@ package struct FramePipeline: Sendable {
   }
 
   package init(
-    server: Endpoint, blob: Descriptor, index: FrameIndex, workers: Int = max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))
+    servers: [Endpoint], blob: Descriptor, index: FrameIndex,
+    workers: Int = max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))
   ) {
-    self.server = server
+    self.servers = servers
     self.blob = blob
     self.index = index
     self.workers = workers
@@ -77,7 +88,7 @@ package struct FramePipeline: Sendable {
   package func run<Consumer: FrameConsumer>(
     makeConsumer: @escaping @Sendable () throws -> Consumer, watch: (Progress) -> Void
   ) throws {
-    let shared = Monitor(Shared())
+    let shared = Monitor(Shared(fetch: FetchState(servers: servers)))
     let started = Clock.now
     let total = Int64(clamping: index.uncompressedLength)
     func progress(_ state: inout Shared) -> Progress {
@@ -88,7 +99,10 @@ package struct FramePipeline: Sendable {
     try ThreadScope.run { scope in
       do {
         let threads = FrameThreads(plan: self, shared: shared)
-        try scope.start("fetch") { threads.fetch() }
+        for number in 0..<connections {
+          let connection = FetchThread(plan: self, shared: shared, number: number)
+          try scope.start("fetch") { connection.run() }
+        }
         for _ in 0..<workers { try scope.start("decompress") { threads.decompress() } }
         try scope.start("unpack") { threads.consume(makeConsumer) }
       } catch {
@@ -105,7 +119,8 @@ package struct FramePipeline: Sendable {
 
   /// What the threads share.
   struct Shared: Sendable {
-    var fetched: [(number: Int, bytes: FrameBuffer)] = []
+    var fetch: FetchState
+    var fetched: [Fetched] = []
     var ready: [Int: FrameBuffer] = [:]
     var spare = SpareBuffers()
     var bytesInFlight = 0
@@ -115,11 +130,21 @@ package struct FramePipeline: Sendable {
     var failure: (any Error)?
     var isConsumed = false
 
+    init(fetch: FetchState) { self.fetch = fetch }
+
     var isOver: Bool { isConsumed || failure != nil }
 
     mutating func fail(_ error: any Error) {
       if failure == nil { failure = error }
     }
+  }
+
+  /// A frame as it came, not yet verified.
+  struct Fetched: Sendable {
+    var number: Int
+    var bytes: FrameBuffer
+    /// Which of the servers it came from.
+    var source: Int
   }
 
   func cost(_ frame: Frame) -> Int { Int(frame.compressedLength) + Int(frame.uncompressedLength) }

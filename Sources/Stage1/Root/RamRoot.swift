@@ -15,7 +15,7 @@ package enum RamRoot: RootMode {
     try mountMemory(root, at: boot.newRoot)
     let label = "root"
     let started = Clock.now
-    let pipeline = FramePipeline(server: client.server, blob: root.blob, index: index)
+    let pipeline = FramePipeline(servers: boot.servers(first: client.server), blob: root.blob, index: index)
     var previous = (done: Int64(0), at: started)
     var work = FramePipeline.Work()
     let path = boot.newRoot

@@ -42,13 +42,7 @@ struct Access {
   func json(_ request: AdminRequest) async throws -> [UInt8] {
     let answer = try await connection.send(request)
     if (200..<300).contains(answer.status) { return answer.body }
-    guard let failure = try? JSONDecoder().decode(AdminFailure.self, from: Data(answer.body)) else {
-      throw ApplianceError(
-        .failed,
-        "The appliance answered \(request.method.rawValue) \(request.target) with \(answer.status). "
-          + "It may be of another version than this command: restart it after an upgrade.")
-    }
-    throw ApplianceError(failure.error.code, failure.error.message)
+    throw answer.refusal(of: request)
   }
 
   func get<Value: Decodable>(_ request: AdminRequest) async throws -> Value {

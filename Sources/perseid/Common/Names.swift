@@ -15,6 +15,10 @@ enum Names {
     await names(["vnfs"]) { (capsules: [CapsuleView]) in capsules.map(\.name) }
   }
 
+  static let tokens = CompletionKind.custom { _, _, _ in
+    await names(["tokens"]) { (tokens: [TokenView]) in tokens.map(\.name) }
+  }
+
   private static func names<Value: Decodable & Sendable>(
     _ path: [String], _ name: (Value) -> [String]
   ) async -> [String] {

@@ -16,7 +16,8 @@ struct NodeAdd: ShowingVerb {
   @Option(name: .long, help: "Its capsule.", completion: Names.capsules)
   var vnfs: String?
 
-  @Option(name: .long, help: "Its group.", completion: Names.groups)
+  @Option(
+    name: .long, help: "Its group; several with commas between them, the main one first.", completion: Names.groups)
   var group: String?
 
   @Option(name: .long, help: "Its GUID (dmidecode -s system-uuid): it is this node whatever card it boots from.")
@@ -37,6 +38,6 @@ struct NodeAdd: ShowingVerb {
   }
 
   func text(_ node: NodeView) -> String {
-    "\(node.name) is added: \(node.mac?.description ?? mac), group \(node.group), capsule \(node.vnfs).\n"
+    "\(node.name) is added: \(node.mac?.description ?? mac), group \(node.groups.joined(separator: ", ")), capsule \(node.vnfs).\n"
   }
 }

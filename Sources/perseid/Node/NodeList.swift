@@ -19,7 +19,8 @@ struct NodeList: ShowingVerb {
     var table = Table(["NAME", "MAC", "ADDRESS", "GROUP", "VNFS", "ENABLED"])
     for node in nodes {
       table.add([
-        node.name, node.mac?.description, node.address?.description, node.group, node.vnfs, node.enabled ? "yes" : "no",
+        node.name, node.mac?.description, node.address?.description, node.groups.joined(separator: ","), node.vnfs,
+        node.held ? "held" : node.enabled ? "yes" : "no",
       ])
     }
     return table.text

@@ -7,6 +7,7 @@ struct NodeSet: ShowingVerb {
     commandName: "set", abstract: "Set a key of nodes; it holds from their next packet on.",
     discussion: """
       Keys: \(NodeKeys.node.joined(separator: ", ")).
+      group takes several with commas between them, the main one first.
       An empty value ("") gives the key back to the group or the defaults.
       """)
 

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// One request to the admin API, however it travels: over the control socket, or to the routes in
 /// the verb's own process where no appliance runs.
 package struct AdminRequest: Sendable {
@@ -5,6 +7,7 @@ package struct AdminRequest: Sendable {
     case get = "GET"
     case post = "POST"
     case patch = "PATCH"
+    case put = "PUT"
     case delete = "DELETE"
   }
 
@@ -60,6 +63,17 @@ package struct AdminAnswer: Sendable {
     self.status = status
     self.body = body
   }
+
+  /// What the appliance said where it said no.
+  package func refusal(of request: AdminRequest) -> ApplianceError {
+    guard let failure = try? JSONDecoder().decode(AdminFailure.self, from: Data(body)) else {
+      return ApplianceError(
+        .failed,
+        "The appliance answered \(request.method.rawValue) \(request.target) with \(status). "
+          + "It may be of another version than this command: restart it after an upgrade.")
+    }
+    return ApplianceError(failure.error.code, failure.error.message)
+  }
 }
 
 /// The body of an answer that says no.
@@ -78,5 +92,6 @@ package protocol AdminConnection: Sendable {
   func send(_ request: AdminRequest) async throws -> AdminAnswer
 
   /// Hands over each piece of an answer that goes on until the caller is cancelled, or the appliance stops.
+  /// - Throws: `ApplianceError` where the appliance says no.
   func stream(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws
 }

@@ -11,6 +11,8 @@ package struct ControlSocketClient: AdminConnection {
 
   /// Largest answer that is read, in bytes.
   private static let answerLimit = 256 << 20
+  /// Largest refusal that is read, in bytes.
+  private static let refusalLimit = 1 << 20
 
   package init(path: String, silenceSeconds: Int64 = 60) {
     self.path = path
@@ -22,7 +24,7 @@ package struct ControlSocketClient: AdminConnection {
 
   package func send(_ request: AdminRequest) async throws -> AdminAnswer {
     var body: [UInt8] = []
-    let status = try await exchange(request) { piece in
+    let status = try await exchange(request) { _, piece in
       guard body.count + piece.count <= Self.answerLimit else {
         throw ApplianceError(.failed, "The appliance's answer is larger than \(Self.answerLimit) bytes.")
       }
@@ -32,7 +34,15 @@ package struct ControlSocketClient: AdminConnection {
   }
 
   package func stream(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws {
-    _ = try await exchange(request, receive: receive)
+    var refusal = AdminAnswer(status: 200, body: [])
+    refusal.status = try await exchange(request) { status, piece in
+      if status == 200 { return try await receive(piece) }
+      guard refusal.body.count + piece.count <= Self.refusalLimit else {
+        throw ApplianceError(.failed, "The appliance's answer is larger than \(Self.refusalLimit) bytes.")
+      }
+      refusal.body += piece
+    }
+    if refusal.status != 200 { throw refusal.refusal(of: request) }
   }
 
   /// Whether someone listens there.
@@ -44,7 +54,9 @@ package struct ControlSocketClient: AdminConnection {
     }
   }
 
-  private func exchange(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws -> Int {
+  private func exchange(
+    _ request: AdminRequest, receive: (_ status: Int, _ piece: [UInt8]) async throws -> Void
+  ) async throws -> Int {
     let channel = try await connect()
     var status: Int?
     var isWhole = false
@@ -59,7 +71,7 @@ package struct ControlSocketClient: AdminConnection {
           case .head(let head):
             status = Int(head.status.code)
           case .body(let buffer):
-            try await receive(Array(buffer.readableBytesView))
+            try await receive(status ?? 0, Array(buffer.readableBytesView))
           case .end:
             isWhole = true
             return
@@ -111,6 +123,7 @@ package struct ControlSocketClient: AdminConnection {
       case .get: .GET
       case .post: .POST
       case .patch: .PATCH
+      case .put: .PUT
       case .delete: .DELETE
       }
     var headers: HTTPHeaders = ["Host": "localhost", "Connection": "close"]

@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -5,11 +6,12 @@ import NIOCore
 
 /// The admin API in the process that opened the appliance itself: the same routes, without a socket.
 package struct LocalAdmin: AdminConnection {
-  private let responder: RouterResponder<AdminContext>
+  private let responder: AdminResponder
   private let logger: Logger
 
   package init(_ appliance: Appliance) {
-    responder = AdminRoutes.router(appliance).buildResponder()
+    let caller = AdminCaller(name: SocketIdentity.userName(getuid()), role: .admin)
+    responder = AdminResponder(appliance) { _, _ in caller }
     logger = appliance.logger
   }
 
@@ -20,10 +22,30 @@ package struct LocalAdmin: AdminConnection {
     return AdminAnswer(status: response.status.code, body: writer.bytes)
   }
 
-  /// Nothing happens in an appliance that does not run: there is nothing to follow.
   package func stream(_ request: AdminRequest, receive: (_ piece: [UInt8]) async throws -> Void) async throws {
-    throw ApplianceError(
-      .refused, "No appliance runs on this state directory, so there is nothing to watch. Start it first.")
+    let response = try await response(to: request)
+    let (pieces, continuation) = AsyncStream.makeStream(of: [UInt8].self)
+    guard response.status == .ok else {
+      let writer = Collector()
+      try await response.body.write(writer)
+      throw AdminAnswer(status: response.status.code, body: writer.bytes).refusal(of: request)
+    }
+    try await withThrowingTaskGroup { tasks in
+      tasks.addTask {
+        defer { continuation.finish() }
+        try await response.body.write(Forwarder(continuation: continuation))
+      }
+      for await piece in pieces { try await receive(piece) }
+      try await tasks.waitForAll()
+    }
+  }
+
+  private struct Forwarder: ResponseBodyWriter {
+    var continuation: AsyncStream<[UInt8]>.Continuation
+
+    func write(_ buffer: ByteBuffer) async throws { continuation.yield(Array(buffer.readableBytesView)) }
+
+    func finish(_ trailingHeaders: HTTPFields?) async throws {}
   }
 
   private func response(to request: AdminRequest) async throws -> Response {
