@@ -79,6 +79,9 @@ package struct Step: Hashable, Sendable, Codable {
   /// Kind `file`: an absolute path in the root, and its permission bits.
   package var path: String?
   package var mode: UInt32?
+  /// Kind `file`: whose it is, by name as the root's own /etc/passwd and /etc/group say, or by number; `nil`: root.
+  package var owner: String?
+  package var group: String?
   /// Kind `root`.
   package var root: Root?
 
@@ -105,7 +108,7 @@ package struct Step: Hashable, Sendable, Codable {
 
   package init(
     name: String, kind: Kind, level: String, length: Int64, digest: Digest, onFailure: FailurePolicy,
-    path: String? = nil, mode: UInt32? = nil, root: Root? = nil
+    path: String? = nil, mode: UInt32? = nil, owner: String? = nil, group: String? = nil, root: Root? = nil
   ) {
     self.name = name
     self.kind = kind
@@ -115,6 +118,8 @@ package struct Step: Hashable, Sendable, Codable {
     self.onFailure = onFailure
     self.path = path
     self.mode = mode
+    self.owner = owner
+    self.group = group
     self.root = root
   }
 }

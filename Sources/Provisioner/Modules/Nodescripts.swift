@@ -17,15 +17,17 @@ package struct Nodescript: Hashable, Sendable {
 }
 
 /// `<state>/nodescripts/STATE/{vnfs/X,all,group/X,node/X}/NN-name`, read live.
-package struct NodescriptTree: Hashable, Sendable {
+package struct NodescriptTree: Sendable {
   package let directory: String
+  private let files: FileCache
 
   /// Most scripts of one state for one node, and bytes of one script.
   package static let countLimit = 512
   package static let sizeLimit = NodescriptName.sizeLimit
 
-  package init(directory: String) {
+  package init(directory: String, files: FileCache = FileCache()) {
     self.directory = directory
+    self.files = files
   }
 
   /// The scripts of a state for a node, in the order in which they run.
@@ -43,12 +45,18 @@ package struct NodescriptTree: Hashable, Sendable {
           + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
       )
     }
-    let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
+    let levels = Self.levels(vnfs: vnfs, groups: groups, node: node)
     let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
     var scripts = try Self.resolve([own] + levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
     // A file of the appliance's has an absolute path.
     for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
     return scripts
+  }
+
+  /// The levels of a node in the order in which they are collected: the last one is the nearest.
+  /// - Parameter groups: The main one first.
+  package static func levels(vnfs: String, groups: [String], node: String) -> [String] {
+    ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
   }
 
   /// The rule of replacement: collected in the order of the levels, a later level's script takes the place of
@@ -94,26 +102,15 @@ package struct NodescriptTree: Hashable, Sendable {
   /// - Throws: `ApplianceError`.
   package func read(_ script: Nodescript) throws -> [UInt8] {
     if let carried = script.carried { return carried }
-    let attributes = try? FileManager.default.attributesOfItem(atPath: script.path)
-    guard attributes?[.type] as? FileAttributeType != .typeSymbolicLink else { return try readWhole(script) }
-    guard attributes?[.type] as? FileAttributeType == .typeRegular else {
-      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
-    }
-    return try readWhole(script)
-  }
-
-  private func readWhole(_ script: Nodescript) throws -> [UInt8] {
-    let data: Data
     do {
-      data = try Data(contentsOf: URL(filePath: script.path))
+      return try files.read(script.path, limit: Self.sizeLimit)
+    } catch .notRegular {
+      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
+    } catch .tooLarge(let bytes) {
+      throw ApplianceError(
+        .refused, "The nodescript \(script.path) has \(bytes) bytes, where at most \(Self.sizeLimit) are delivered.")
     } catch {
       throw ApplianceError(.failed, "The nodescript \(script.path) cannot be read. Check its permissions.")
     }
-    guard data.count <= Self.sizeLimit else {
-      throw ApplianceError(
-        .refused,
-        "The nodescript \(script.path) has \(data.count) bytes, where at most \(Self.sizeLimit) are delivered.")
-    }
-    return [UInt8](data)
   }
 }
