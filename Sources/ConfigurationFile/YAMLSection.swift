@@ -10,8 +10,11 @@ package struct YAMLSection {
   package let line: Int?
 
   /// - Parameter allowed: The keys that may be there; `nil` where the file gives them their names.
+  /// - Parameter isName: Says which keys are allowed besides: names that people make.
   /// - Throws: `ConfigurationError` where the node is no mapping or has a key that is not `allowed`.
-  package init(_ node: Yams.Node, file: String, path: String, allowed: [String]?) throws {
+  package init(
+    _ node: Yams.Node, file: String, path: String, allowed: [String]?, orNames isName: (String) -> Bool = { _ in false }
+  ) throws {
     self.file = file
     self.path = path
     line = node.mark?.line
@@ -24,7 +27,7 @@ package struct YAMLSection {
     var keyLines: [String: Int] = [:]
     for (keyNode, value) in mapping {
       let key = keyNode.scalar?.string ?? Self.describe(keyNode)
-      if let allowed, !allowed.contains(key) {
+      if let allowed, !allowed.contains(key), !isName(key) {
         throw ConfigurationError(
           file: file, line: keyNode.mark?.line, key: path.isEmpty ? key : "\(path).\(key)",
           message: "there is no such key; the keys here are \(allowed.joined(separator: ", ")).")
@@ -48,9 +51,11 @@ package struct YAMLSection {
   }
 
   /// The mapping under a key, `nil` where the key is not there.
-  package func section(_ key: String, allowed: [String]?) throws -> YAMLSection? {
+  package func section(
+    _ key: String, allowed: [String]?, orNames isName: (String) -> Bool = { _ in false }
+  ) throws -> YAMLSection? {
     guard let node = values[key] else { return nil }
-    return try YAMLSection(node, file: file, path: name(key), allowed: allowed)
+    return try YAMLSection(node, file: file, path: name(key), allowed: allowed, orNames: isName)
   }
 
   package func sections(_ key: String, allowed: [String]) throws -> [YAMLSection] {

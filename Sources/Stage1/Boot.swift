@@ -107,6 +107,15 @@ package final class Boot {
   }
 }
 
+/// The appliance wants the machine to restart: what it is to boot is not what it has booted.
+package struct RestartNeeded: Error, Hashable, Sendable {
+  package var reason: String
+
+  package init(reason: String) {
+    self.reason = reason
+  }
+}
+
 /// A step of stage 1 that failed: what it wanted, what it got, and whether trying again can help.
 package struct StepFailure: Error, Hashable, Sendable, CustomStringConvertible {
   package var what: String

@@ -43,6 +43,10 @@ package struct BootSequence {
           failingSince = nil
           backoff.reset()
         }
+      } catch let needed as RestartNeeded {
+        boot.report(StepEvent(step: step.name, outcome: .done, detail: "the machine restarts: \(needed.reason)"))
+        restart()
+        return
       } catch {
         let since = failingSince ?? started
         failingSince = since

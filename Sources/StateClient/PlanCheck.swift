@@ -14,6 +14,7 @@ package enum PlanCheck {
       return "'\(name)' is no environment variable"
     }
     if let wait = plan.wait, !(0...86_400).contains(wait.seconds) { return "it says to wait \(wait.seconds) s" }
+    if let seconds = plan.nextSeconds, !(0...86_400).contains(seconds) { return "its next state is in \(seconds) s" }
     guard plan.steps.count <= 4096 else { return "it has \(plan.steps.count) steps" }
     var total: Int64 = 0
     for step in plan.steps {
@@ -30,6 +31,8 @@ package enum PlanCheck {
       step.name != ".."
     else { return "has a name that is none" }
     guard step.length >= 0, step.length <= contentLimit else { return "has \(step.length) bytes" }
+    guard (0...100).contains(step.retries ?? 0) else { return "is to be tried again \(step.retries ?? 0) times" }
+    guard (1...86_400).contains(step.timeoutSeconds ?? 1) else { return "may take \(step.timeoutSeconds ?? 0) s" }
     switch step.kind {
     case .script:
       return nil

@@ -33,7 +33,7 @@ package struct PlanFailure: Error, Sendable, CustomStringConvertible {
 /// Follows a plan: fetches and verifies everything, then does the steps in their order.
 package struct PlanRunner<Host: PlanHost> {
   package var host: Host
-  /// How often a step with the policy `retry` is tried.
+  /// How often a step with the policy `retry` is tried where the plan does not say.
   package var attempts = 3
   package var scripts = ScriptRunner()
   /// Files whose root is not there yet.
@@ -84,6 +84,7 @@ package struct PlanRunner<Host: PlanHost> {
     _ step: Step, content: String?, plan: Plan, through client: inout StateClient
   ) throws(PlanFailure) {
     var backoff = Backoff(first: host.retrySeconds, longest: 30)
+    let attempts = step.retries.map { $0 + 1 } ?? attempts
     var attempt = 1
     while true {
       host.report(StepEvent(step: step.name, outcome: .started), through: &client)
@@ -143,6 +144,8 @@ package struct PlanRunner<Host: PlanHost> {
       environment["STATE"] = environment["STATE"] ?? plan.state
       environment["DESTDIR"] = host.destination
       environment["PATH"] = environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
+      var scripts = scripts
+      if let seconds = step.timeoutSeconds { scripts.timeLimit = Double(seconds) }
       let result = try scripts.run(content, environment: environment) { host.echo($0) }
       host.reap()
       event.exitCode = result.exitCode

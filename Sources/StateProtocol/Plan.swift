@@ -16,8 +16,12 @@ package struct Plan: Hashable, Sendable, Codable {
   package var nextState: String?
   /// Seconds until the state is reported again; `nil`: not at all.
   package var intervalSeconds: Int?
+  /// Seconds to stay in this state before `nextState` is reported; `nil`: none.
+  package var nextSeconds: Int?
   /// Instead of steps: come back in so many seconds, and say this on the console.
   package var wait: Wait?
+  /// Instead of steps, in `init`: restart the machine, for this reason. What it is to boot is not what it has booted.
+  package var restart: String?
 
   package struct Wait: Hashable, Sendable, Codable {
     package var seconds: Int
@@ -31,7 +35,8 @@ package struct Plan: Hashable, Sendable, Codable {
 
   package init(
     state: String, boot: String?, nodeName: String, environment: [String: String], steps: [Step],
-    nextState: String? = nil, intervalSeconds: Int? = nil, wait: Wait? = nil
+    nextState: String? = nil, intervalSeconds: Int? = nil, nextSeconds: Int? = nil, wait: Wait? = nil,
+    restart: String? = nil
   ) {
     self.state = state
     self.boot = boot
@@ -40,7 +45,9 @@ package struct Plan: Hashable, Sendable, Codable {
     self.steps = steps
     self.nextState = nextState
     self.intervalSeconds = intervalSeconds
+    self.nextSeconds = nextSeconds
     self.wait = wait
+    self.restart = restart
   }
 
   /// Largest plan that is read, in bytes.
@@ -76,6 +83,10 @@ package struct Step: Hashable, Sendable, Codable {
   package var length: Int64
   package var digest: Digest
   package var onFailure: FailurePolicy
+  /// How often it is tried again, where `onFailure` says so.
+  package var retries: Int?
+  /// Kind `script`: seconds after which it is ended.
+  package var timeoutSeconds: Int?
   /// Kind `file`: an absolute path in the root, and its permission bits.
   package var path: String?
   package var mode: UInt32?
@@ -108,7 +119,8 @@ package struct Step: Hashable, Sendable, Codable {
 
   package init(
     name: String, kind: Kind, level: String, length: Int64, digest: Digest, onFailure: FailurePolicy,
-    path: String? = nil, mode: UInt32? = nil, owner: String? = nil, group: String? = nil, root: Root? = nil
+    retries: Int? = nil, timeoutSeconds: Int? = nil, path: String? = nil, mode: UInt32? = nil, owner: String? = nil,
+    group: String? = nil, root: Root? = nil
   ) {
     self.name = name
     self.kind = kind
@@ -116,6 +128,8 @@ package struct Step: Hashable, Sendable, Codable {
     self.length = length
     self.digest = digest
     self.onFailure = onFailure
+    self.retries = retries
+    self.timeoutSeconds = timeoutSeconds
     self.path = path
     self.mode = mode
     self.owner = owner

@@ -28,28 +28,3 @@ package struct StateReport: Hashable, Sendable, Codable {
   /// Largest report that is read, in bytes.
   package static let sizeLimit = 256 << 10
 }
-
-/// What a node says of itself.
-package struct Facts: Hashable, Sendable, Codable {
-  package var kernelRelease: String
-  package var memoryBytes: Int64
-  package var processors: Int
-  /// Seconds since the kernel started.
-  package var uptimeSeconds: Double
-  /// SMBIOS system GUID as text, where the machine has one.
-  package var guid: String?
-  /// The digest of the capsule manifest the root came from, once there is a root.
-  package var generation: String?
-
-  package init(
-    kernelRelease: String, memoryBytes: Int64, processors: Int, uptimeSeconds: Double, guid: String? = nil,
-    generation: String? = nil
-  ) {
-    self.kernelRelease = kernelRelease
-    self.memoryBytes = memoryBytes
-    self.processors = processors
-    self.uptimeSeconds = uptimeSeconds
-    self.guid = guid
-    self.generation = generation
-  }
-}

@@ -14,7 +14,8 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self, TokenCommand.self, Watch.self, Info.self,
+      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self, TokenCommand.self,
+      Watch.self, ChangeLog.self, Info.self,
       Doctor.self,
     ])
 }

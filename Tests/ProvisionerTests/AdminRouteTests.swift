@@ -35,10 +35,10 @@ struct AdminRouteTests {
       name: "n0000", mac: mac(1), macs: [mac(1)], guid: nil, clientid: nil, address: nil, fixedAddress: nil,
       group: "cluster", groups: ["cluster"], vnfs: "debian-12", enabled: true, boot: .ipxe, root: .ram, kernelArgs: "",
       description: "",
-      debug: false, vars: ["A": "b"], created: .now)
+      debug: false, vars: ["A": "b"], created: .now, facts: nil, held: false)
     try fits([node])
     try fits(ChangeView(name: "n0000", key: "vnfs", before: nil, after: "rocky"))
-    try fits(SummaryView(nodes: 1, enabled: 1, states: ["ready": 1], capsules: [:], groups: [:]))
+    try fits(SummaryView(nodes: 1, enabled: 1, troubles: [], states: ["ready": 1], capsules: [:], groups: [:]))
     try fits(TimelineEvent(at: .now, source: .step, event: "50-root done", detail: "", seconds: 1.5))
     try fits(AddNode(mac: mac(1).description))
     try fits(RegisterCapsule(name: "a", digest: #require(Digest(bytes: [UInt8](repeating: 7, count: 32)))))

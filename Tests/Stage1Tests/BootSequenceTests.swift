@@ -39,6 +39,21 @@ struct BootSequenceTests {
     }
   }
 
+  @Test("restarts the machine at once where the appliance says so")
+  func restartsWhenTold() throws {
+    let record = Record()
+    let steps = [
+      BootStep("report", "told") { _ in throw RestartNeeded(reason: "another capsule") },
+      BootStep("never", "not reached") { _ in record.note("never") },
+    ]
+    try withBoot { boot, _ in
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart") }, sleep: { _ in record.note("sleep") }, now: { 0 })
+      sequence.run()
+      #expect(record.notes == ["restart"])
+    }
+  }
+
   @Test("goes back to the step that a failure names, and says what failed and what comes next")
   func retries() throws {
     let record = Record()

@@ -44,7 +44,7 @@ struct PlanRunnerTests {
 
     mutating func add(
       _ name: String, _ text: String, kind: Step.Kind = .script, onFailure: Step.FailurePolicy = .stop,
-      path: String? = nil, mode: UInt32? = nil, root: Step.Root? = nil
+      path: String? = nil, mode: UInt32? = nil, owner: String? = nil, group: String? = nil, root: Step.Root? = nil
     ) {
       let bytes = Array(text.utf8)
       let digest = Digest.ofContent(bytes)
@@ -52,7 +52,7 @@ struct PlanRunnerTests {
       plan.steps.append(
         Step(
           name: name, kind: kind, level: "all", length: Int64(bytes.count), digest: digest, onFailure: onFailure,
-          path: path, mode: mode, root: root))
+          path: path, mode: mode, owner: owner, group: group, root: root))
     }
 
     func follow(_ host: Host) throws {
@@ -123,6 +123,41 @@ struct PlanRunnerTests {
     #expect(host.outcomes.filter { $0 == "10-never-works failed" }.count == 3)
   }
 
+  @Test("tries a step again as often as the plan says, and ends a script whose time is over")
+  func ownBounds() throws {
+    let host = Host()
+    var fixture = Fixture()
+    fixture.add("10-again", "#!/bin/sh\nexit 1\n", onFailure: .retry)
+    fixture.plan.steps[0].retries = 4
+    #expect(throws: PlanFailure.self) { try fixture.follow(host) }
+    #expect(host.outcomes.filter { $0 == "10-again failed" }.count == 5)
+    let other = Host()
+    var endless = Fixture()
+    endless.add("10-endless", "#!/bin/sh\nwhile :; do :; done\n", onFailure: .goOn)
+    endless.add("20-next", "#!/bin/sh\n:\n")
+    endless.plan.steps[0].timeoutSeconds = 1
+    try endless.follow(other)
+    #expect(other.outcomes == ["10-endless started", "10-endless failed", "20-next started", "20-next done"])
+    #expect(other.events[1].detail?.contains("(ended after 1 s)") == true && other.events[1].exitCode == 143)
+  }
+
+  @Test("knows plans that cannot be followed before anything of them is done")
+  func faults() throws {
+    var fixture = Fixture()
+    fixture.add("10-a", "x")
+    #expect(PlanCheck.fault(in: fixture.plan) == nil)
+    let spoilt: [(String, (inout Plan) -> Void)] = [
+      ("may take 0 s", { $0.steps[0].timeoutSeconds = 0 }),
+      ("tried again 1000 times", { $0.steps[0].retries = 1000 }),
+      ("next state is in -1 s", { $0.nextSeconds = -1 }),
+    ]
+    for (words, spoil) in spoilt {
+      var plan = fixture.plan
+      spoil(&plan)
+      #expect(PlanCheck.fault(in: plan)?.contains(words) == true)
+    }
+  }
+
   @Test("puts files into the root with their modes, those before the root when it is there")
   func placesFiles() throws {
     let host = Host()
@@ -146,5 +181,33 @@ struct PlanRunnerTests {
     stat(host.destination + "/etc/early", &status)
     #expect(status.st_mode & 0o7777 == 0o600)
     #expect(SmallFile.names(in: host.workDirectory + "/0").isEmpty)
+  }
+
+  @Test("gives a file to whom the node's own accounts name, never through a link out of its root")
+  func ownsFiles() throws {
+    let host = Host()
+    let root = RootedPath(host.destination)
+    try root.replace("/etc/passwd", with: Array("root:x:0:0::/:\nmunge:x:\(geteuid()):1::/:\n".utf8), mode: 0o644)
+    try root.replace("/etc/group", with: Array("munge:x:\(getegid()):\n".utf8), mode: 0o644)
+    let outside = host.base + "/outside"
+    try SmallFile.write(outside, Array("theirs".utf8))
+    symlink(outside, host.destination + "/etc/linked")
+    symlink("../../../../../../../..", host.destination + "/etc/up")
+    var fixture = Fixture()
+    fixture.add("55-key", "key", kind: .file, path: "/etc/munge/key", mode: 0o400, owner: "munge", group: "munge")
+    fixture.add("56-linked", "ours", kind: .file, path: "/etc/linked")
+    fixture.add("57-up", "up", kind: .file, path: "/etc/up/climbed")
+    fixture.add("58-nobody", "x", kind: .file, onFailure: .goOn, path: "/etc/nobody", owner: "slurm")
+    fixture.add("59-key-again", "key", kind: .file, path: "/etc/munge/key", mode: 0o400, owner: "munge", group: "munge")
+    try fixture.follow(host)
+    var status = stat()
+    stat(host.destination + "/etc/munge/key", &status)
+    #expect(status.st_mode & 0o7777 == 0o400 && status.st_uid == geteuid() && status.st_gid == getegid())
+    #expect(SmallFile.text(outside) == "theirs" && SmallFile.text(host.destination + "/etc/linked") == "ours")
+    #expect(SmallFile.text(host.destination + "/climbed") == "up")
+    #expect(!SmallFile.exists(host.destination + "/etc/nobody"))
+    #expect(host.events.first { $0.step == "58-nobody" && $0.outcome == .failed }?.detail?.contains("no 'slurm'") == true)
+    #expect(host.events.last?.detail == "/etc/munge/key is as it should be")
+    #expect(SmallFile.names(in: host.destination + "/etc/munge") == ["key"])
   }
 }

@@ -38,6 +38,8 @@ package struct BuildProgress: Hashable, Sendable {
   package var totalBytes: Int64?
   /// Something the person should know, such as which of two kernels was taken.
   package var note: String?
+  /// While packing: frames of those packed so far that an earlier build had made.
+  package var copiedFrames: Int?
 }
 
 package typealias ProgressHandler = @Sendable (BuildProgress) -> Void

@@ -13,6 +13,9 @@ import CapsuleFormat
 package struct CapsuleBuilder: Sendable {
   private let store: ContentStore
   private let temporaryDirectory: String
+  /// A file whose status changed within so many seconds before the build is read again by the next one, since what is
+  /// written within one tick of the clock cannot be told apart.
+  package var settlingSeconds: Int64 = 2
 
   /// - Parameter temporaryDirectory: For scratch files; the contents of an archive are kept there during a build.
   ///   `nil` takes the store's own.
@@ -34,6 +37,7 @@ package struct CapsuleBuilder: Sendable {
 
   private func assemble(_ request: BuildRequest, progress: @escaping ProgressHandler) async throws -> StoredCapsule {
     if let name = request.name { try CapsuleName.check(name) }
+    let started = Int64(time(nil))
     let node = try readFile(request.nodeExecutable, limit: 128 << 20)
     let busybox = try readFile(request.busybox, limit: 16 << 20)
     let tree = try read(request.source, progress: progress)
@@ -47,13 +51,10 @@ package struct CapsuleBuilder: Sendable {
     let tools = try settings.tools(in: tree)
     progress(BuildProgress(phase: .initramfs, completedBytes: 0, totalBytes: nil, note: kernel.note))
 
-    var writers: [BlobWriter] = []
-    func keep(_ bytes: [UInt8], _ mediaType: String) throws -> Descriptor {
-      let writer = try store.writer()
-      try writer.write(bytes)
-      writers.append(writer)
-      return try writer.seal(mediaType: mediaType)
-    }
+    let compressors = CompressorPool(level: request.compressionLevel)
+    let records = BuildRecords(store: store, source: request.source)
+    let own = records.ownRecord(compressor: compressors.description)
+    var parts = CapsuleParts(store: store, earlier: own?.images ?? [:])
 
     let scratch = try ScratchDirectory(in: temporaryDirectory)
     let initramfs = try InitramfsBuilder(
@@ -61,18 +62,15 @@ package struct CapsuleBuilder: Sendable {
     ).build()
     try Self.check(node, request.nodeExecutable, matches: initramfs)
     try Self.check(busybox, request.busybox, matches: initramfs)
-    let initramfsBlob = try keep(
-      initramfs.early + (try Self.compressed(initramfs.image)), MediaType.initramfs)
+    let initramfsBlob = try parts.image(initramfs.image, MediaType.initramfs, behind: initramfs.early)
     try Task.checkCancellation()
-    let stage1Blob = try keep(try Self.compressed(Stage1Image.make(node)), MediaType.stage1)
+    let stage1Blob = try parts.image(Stage1Image.make(node), MediaType.stage1)
     try Task.checkCancellation()
-    let kernelBlob = try keep(try tree.read(kernel.image), MediaType.kernel)
+    let kernelBlob = try parts.keep(try tree.read(kernel.image), MediaType.kernel)
 
-    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
-    let root = try await RootPacker(store: store, compressionLevel: request.compressionLevel, width: width)
-      .pack(tree, progress: progress)
-    writers.append(root.writer)
-    let indexBlob = try keep(root.index.encoded(), MediaType.frameIndex)
+    let root = try await pack(tree, settled: started - settlingSeconds, compressors, own, records, progress: progress)
+    parts.writers.append(root.writer)
+    let indexBlob = try parts.keep(root.index.encoded(), MediaType.frameIndex)
 
     var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
@@ -81,15 +79,19 @@ package struct CapsuleBuilder: Sendable {
     config.version = settings.version
     config.rootModes = settings.rootModes?.map(\.rawValue)
     var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
-    if !nodescripts.files.isEmpty { layers.append(try keep(try nodescripts.encoded(), MediaType.nodescripts)) }
-    if !tools.files.isEmpty { layers.append(try keep(try tools.encoded(), MediaType.tools)) }
+    if !nodescripts.files.isEmpty { layers.append(try parts.keep(try nodescripts.encoded(), MediaType.nodescripts)) }
+    if !tools.files.isEmpty { layers.append(try parts.keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(
-      config: try keep(try canonicalJSON(config), MediaType.config), layers: layers,
+      config: try parts.keep(try canonicalJSON(config), MediaType.config), layers: layers,
       annotations: settings.version.map { ["org.opencontainers.image.version": $0] })
-    let manifestBlob = try keep(try canonicalJSON(manifest), MediaType.manifest)
+    let manifestBlob = try parts.keep(try canonicalJSON(manifest), MediaType.manifest)
     try Task.checkCancellation()
-    for writer in writers { try writer.publish() }
+    try parts.publish()
     let capsule = try StoredCapsule.load(manifestBlob.digest, from: store)
+    records.save(
+      BuildRecord(
+        compressor: compressors.description, root: root.blob, frameIndex: indexBlob, spans: root.spans,
+        images: parts.images))
     progress(BuildProgress(phase: .done, completedBytes: capsule.bytes, totalBytes: capsule.bytes))
     return capsule
   }
@@ -112,12 +114,22 @@ package struct CapsuleBuilder: Sendable {
     }
   }
 
-  /// A cpio image in one zstd frame, ready to stand before or behind another.
-  ///
-  /// The kernel takes windows of up to 8 MiB (lib/decompress_unzstd.c, ZSTD_WINDOWSIZE_MAX).
-  /// Level 19 makes it a tenth smaller and takes twenty times as long.
-  private static func compressed(_ image: [UInt8]) throws -> [UInt8] {
-    paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image))
+  /// The root file system's blob; frames that earlier builds made already are copied.
+  private func pack(
+    _ tree: FileTree, settled: Int64, _ compressors: CompressorPool, _ own: BuildRecord?, _ records: BuildRecords,
+    progress: @escaping ProgressHandler
+  ) async throws -> RootPacker.Result {
+    let plan = try StreamPlan(tree, settled: settled)
+    let others = records.otherRecords(compressor: compressors.description)
+    let known = KnownFrames(own: own, others: others, store: store)
+    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
+    do {
+      return try await RootPacker(store: store, compressors: compressors, width: width, known: known)
+        .pack(tree, plan, progress: progress)
+    } catch is RootPacker.DamagedFrame {
+      return try await RootPacker(store: store, compressors: compressors, width: width, known: .none)
+        .pack(tree, plan, progress: progress)
+    }
   }
 
   /// The executables in the initramfs have to run on the machines that the kernel is for.

@@ -4,16 +4,21 @@ import CapsuleFormat
 struct RootPacker {
   let store: ContentStore
   let cutter = FrameCutter()
-  let compressionLevel: Int
+  let compressors: CompressorPool
   /// Frames being compressed at once; memory is about twice the frame limit for each.
   let width: Int
+  let known: KnownFrames
 
   struct Result {
     /// Sealed, not yet published.
     var writer: BlobWriter
     var blob: Descriptor
     var index: FrameIndex
+    var spans: [BuildRecord.Span]
   }
+
+  /// A frame that was to be copied is damaged on the disk: the build has to begin again without earlier ones.
+  struct DamagedFrame: Error {}
 
   private struct PackedFrame: Sendable {
     var number: Int
@@ -21,17 +26,33 @@ struct RootPacker {
     var uncompressedLength: Int
     var uncompressedDigest: Digest
     var compressedDigest: Digest
+    var isCopied: Bool
+
+    init(number: Int, copied frame: Frame, bytes: [UInt8]) {
+      self.number = number
+      self.bytes = bytes
+      uncompressedLength = Int(frame.uncompressedLength)
+      uncompressedDigest = frame.uncompressedDigest
+      compressedDigest = frame.compressedDigest
+      isCopied = true
+    }
+
+    init(number: Int, content: [UInt8], digest: Digest, compressed: [UInt8]) {
+      self.number = number
+      bytes = compressed
+      uncompressedLength = content.count
+      uncompressedDigest = digest
+      compressedDigest = Digest(of: compressed)
+      isCopied = false
+    }
   }
 
-  func pack(_ tree: FileTree, progress: @escaping ProgressHandler) async throws -> Result {
-    let total = tree.items.reduce(Int64(TarWriter.end.count)) { sum, item in
-      sum + 512 + Int64(item.entry.size) + Int64(TarWriter.padding(after: item.entry.size))
-    }
+  func pack(_ tree: FileTree, _ plan: StreamPlan, progress: @escaping ProgressHandler) async throws -> Result {
     let writer = try store.writer()
     var frames: [Frame] = []
-    var stream = TarStream(tree)
     var packed: [Int: PackedFrame] = [:]
     var completed: Int64 = 0
+    var copied = 0
 
     func append(_ frame: PackedFrame) throws {
       packed[frame.number] = frame
@@ -43,19 +64,20 @@ struct RootPacker {
             uncompressedDigest: frame.uncompressedDigest))
         try writer.write(frame.bytes)
         completed += Int64(frame.uncompressedLength)
+        if frame.isCopied { copied += 1 }
       }
-      progress(BuildProgress(phase: .packing, completedBytes: completed, totalBytes: max(total, completed)))
+      progress(
+        BuildProgress(
+          phase: .packing, completedBytes: completed, totalBytes: Int64(clamping: plan.length), copiedFrames: copied))
     }
 
     try await withThrowingTaskGroup(of: PackedFrame.self) { group in
-      var gathered = FrameBuffer(capacity: cutter.limit)
+      var window = StreamWindow(TarStream(tree, plan))
+      var position: UInt64 = 0
       var number = 0
       var running = 0
-      var atEnd = false
-      while !atEnd || gathered.count > 0 {
+      while position < plan.length {
         try Task.checkCancellation()
-        if !atEnd { atEnd = try gathered.fill(from: &stream) }
-        guard let length = gathered.withBytes({ cutter.cut($0, atEnd: atEnd) }) else { continue }
         if running == width, let frame = try await group.next() {
           running -= 1
           try append(frame)
@@ -65,61 +87,94 @@ struct RootPacker {
             .badSource, "The tree is too large: its tar stream has more than \(FrameIndex.countLimit) frames",
             remedy: "Take large data out of the tree and mount it on the nodes instead")
         }
-        let bytes = gathered.removeFirst(length)
-        let level = compressionLevel
-        group.addTask { [number] in try Self.compress(bytes, number: number, level: level) }
+        if let known = known.frame(at: position, of: plan) {
+          position += UInt64(known.frame.uncompressedLength)
+          group.addTask { [number] in
+            guard let bytes = known.read() else { throw DamagedFrame() }
+            return PackedFrame(number: number, copied: known.frame, bytes: bytes)
+          }
+        } else {
+          let bytes = try window.next(at: position, cutter)
+          position += UInt64(bytes.count)
+          group.addTask { [number] in try compress(bytes, number: number) }
+        }
         number += 1
         running += 1
       }
       while let frame = try await group.next() { try append(frame) }
     }
     let blob = try writer.seal(mediaType: MediaType.rootFileSystem)
-    return Result(writer: writer, blob: blob, index: FrameIndex(frames: frames))
+    let index = FrameIndex(frames: frames)
+    return Result(writer: writer, blob: blob, index: index, spans: Self.spans(of: index, plan))
   }
 
-  private static func compress(_ bytes: [UInt8], number: Int, level: Int) throws -> PackedFrame {
-    let compressed = try ZstdCompressor(level: level).compress(bytes)
-    return PackedFrame(
-      number: number, bytes: compressed, uncompressedLength: bytes.count, uncompressedDigest: Digest(of: bytes),
-      compressedDigest: Digest(of: compressed))
+  private func compress(_ content: [UInt8], number: Int) throws -> PackedFrame {
+    let digest = Digest(of: content)
+    if let found = known.bytes(of: digest), Int(found.frame.uncompressedLength) == content.count {
+      return PackedFrame(number: number, copied: found.frame, bytes: found.bytes)
+    }
+    let compressed = try compressors.compress(content)
+    return PackedFrame(number: number, content: content, digest: digest, compressed: compressed)
+  }
+
+  /// What each frame depends on, for the next build.
+  private static func spans(of index: FrameIndex, _ plan: StreamPlan) -> [BuildRecord.Span] {
+    var position: UInt64 = 0
+    var spans: [BuildRecord.Span] = []
+    for frame in index.frames {
+      let end = position + UInt64(frame.uncompressedLength)
+      let entries = plan.entry(at: end - 1) - plan.entry(at: position) + 1
+      guard let start = plan.span(from: position, entries: 1), let all = plan.span(from: position, entries: entries)
+      else { return [] }
+      spans.append(BuildRecord.Span(start: start, all: all, entries: entries))
+      position = end
+    }
+    return spans
   }
 }
 
-/// Bytes of the stream that are not yet in a frame.
-private struct FrameBuffer {
-  private var bytes: [UInt8] = []
-  private let capacity: Int
+/// The part of the stream that is cut next, and what has been read behind it.
+private struct StreamWindow: ~Copyable {
+  private var stream: TarStream
+  private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * FrameCutter.limit, alignment: 4096)
+  /// The bytes of `memory` that are in use, and where in the stream they are.
+  private var used = 0..<0
+  private var position: UInt64 = 0
 
-  init(capacity: Int) {
-    self.capacity = capacity
+  init(_ stream: consuming TarStream) {
+    self.stream = stream
   }
 
-  var count: Int { bytes.count }
-
-  func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result { bytes.withUnsafeBytes(body) }
-
-  /// Fills up from the stream.
-  ///
-  /// - Returns: Whether the stream has ended.
-  mutating func fill(from stream: inout TarStream) throws -> Bool {
-    let old = bytes
-    var failure: (any Error)?
-    bytes = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
-      _ = buffer.initialize(from: old)
-      count = old.count
-      let room = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[old.count...])
-      do { count += try stream.fill(room) } catch { failure = error }
-    }
-    if let failure { throw failure }
-    return bytes.count < capacity
+  deinit {
+    memory.deallocate()
   }
 
-  mutating func removeFirst(_ length: Int) -> [UInt8] {
-    if length == bytes.count {
-      defer { bytes = [] }
-      return bytes
+  /// The bytes of the frame that begins at `start`, which never lies before what was asked for last.
+  mutating func next(at start: UInt64, _ cutter: FrameCutter) throws -> [UInt8] {
+    let skipped = start - position
+    if skipped <= UInt64(used.count) {
+      used = used.lowerBound + Int(skipped)..<used.upperBound
+    } else {
+      used = 0..<0
+      try stream.seek(to: start)
     }
-    defer { bytes.removeFirst(length) }
-    return Array(bytes.prefix(length))
+    position = start
+    var atEnd = false
+    if used.count < FrameCutter.limit {
+      if used.lowerBound > 0 {
+        memory.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[used]))
+        used = 0..<used.count
+      }
+      let room = UnsafeMutableRawBufferPointer(rebasing: memory[used.upperBound...])
+      let count = try stream.fill(room)
+      used = 0..<used.upperBound + count
+      atEnd = used.count < FrameCutter.limit
+    }
+    let bytes = UnsafeRawBufferPointer(rebasing: memory[used])
+    guard let length = cutter.cut(bytes, atEnd: atEnd) else { preconditionFailure("a whole frame was gathered") }
+    let frame = Array(bytes[..<length])
+    used = used.lowerBound + length..<used.upperBound
+    position += UInt64(length)
+    return frame
   }
 }

@@ -19,6 +19,7 @@ package final class BlobWriter {
   package private(set) var count: Int64 = 0
   private var sealed: Descriptor?
   private var isOpen = true
+  private var isDurable = false
 
   init(store: ContentStore) throws(CapsuleError) {
     self.store = store
@@ -55,8 +56,12 @@ package final class BlobWriter {
     guard let digest = Digest(bytes: Array(hash.finalize())) else {
       preconditionFailure("SHA-256 has 32 bytes")
     }
-    guard fchmod(file.number, 0o444) == 0, fsync(file.number) == 0 else {
-      throw .writing(temporaryPath, errno: errno)
+    // What the store has already is durable already.
+    if (try? store.size(of: digest)) != count {
+      guard fchmod(file.number, 0o444) == 0, fsync(file.number) == 0 else {
+        throw .writing(temporaryPath, errno: errno)
+      }
+      isDurable = true
     }
     let descriptor = Descriptor(mediaType: mediaType, digest: digest, size: count)
     sealed = descriptor
@@ -70,6 +75,10 @@ package final class BlobWriter {
     if access(path, F_OK) == 0 {
       unlink(temporaryPath)
     } else {
+      // Deleted meanwhile.
+      guard isDurable || (fchmod(file.number, 0o444) == 0 && fsync(file.number) == 0) else {
+        throw .writing(temporaryPath, errno: errno)
+      }
       guard rename(temporaryPath, path) == 0 else { throw .writing(path, errno: errno) }
     }
     isOpen = false

@@ -81,7 +81,7 @@ struct DirectoryScanner {
     switch status.st_mode & S_IFMT {
     case S_IFREG:
       entry.size = UInt64(clamping: status.st_size)
-      content = .file
+      content = .file(FileTree.Identity(status))
     case S_IFDIR: entry.kind = .directory
     case S_IFLNK: entry.kind = .symbolicLink(target: try linkTarget(path, size: Int(status.st_size)))
     case S_IFCHR:
@@ -132,5 +132,15 @@ struct DirectoryScanner {
         ExtendedAttribute(name: name.map { UInt8(bitPattern: $0) }, value: Array(value.prefix(count))))
     }
     return attributes.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+  }
+}
+
+extension FileTree.Identity {
+  fileprivate init(_ status: stat) {
+    self.init(
+      device: Int64(truncatingIfNeeded: status.st_dev), inode: Int64(truncatingIfNeeded: status.st_ino),
+      size: Int64(status.st_size), modifiedSeconds: Int64(status.st_mtim.tv_sec),
+      modifiedNanoseconds: Int64(status.st_mtim.tv_nsec), changedSeconds: Int64(status.st_ctim.tv_sec),
+      changedNanoseconds: Int64(status.st_ctim.tv_nsec))
   }
 }

@@ -14,9 +14,21 @@ struct FileTree: Sendable {
   enum Content: Hashable, Sendable {
     case none
     /// In the file of that path under the source directory.
-    case file
+    case file(Identity)
     /// In the spool, from that byte on.
     case spool(Int64)
+  }
+
+  /// What tells one state of a file of the host from another (stat(2)). Whoever writes to a file changes its `changed`
+  /// time, and cannot set it.
+  struct Identity: Hashable, Sendable {
+    var device: Int64
+    var inode: Int64
+    var size: Int64
+    var modifiedSeconds: Int64
+    var modifiedNanoseconds: Int64
+    var changedSeconds: Int64
+    var changedNanoseconds: Int64
   }
 
   struct Item: Sendable {
@@ -180,15 +192,15 @@ struct ContentReader: ~Copyable {
     self.source = source
   }
 
-  /// Begins the content of a file.
-  mutating func open(_ item: FileTree.Item) throws(CapsuleError) {
+  /// Begins the content of a file, so many bytes behind its beginning.
+  mutating func open(_ item: FileTree.Item, at first: UInt64 = 0) throws(CapsuleError) {
     path = item.entry.path
     file = nil
+    offset = Int64(clamping: first)
     switch item.content {
-    case .none: offset = 0
-    case .spool(let start): offset = start
+    case .none: break
+    case .spool(let start): offset += start
     case .file:
-      offset = 0
       let hostPath = source.hostPath(path)
       #if canImport(Glibc)
         let number = Glibc.open(hostPath, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)

@@ -47,6 +47,9 @@ package struct ZstdCompressor: ~Copyable {
     ZSTD_freeCCtx(context)
   }
 
+  /// Of the library that runs: others may compress the same content to other bytes.
+  package static var libraryVersion: String { String(cString: ZSTD_versionString()) }
+
   /// One frame with the whole of `bytes`.
   package func compress(_ bytes: UnsafeRawBufferPointer) throws(ZstdError) -> [UInt8] {
     let bound = ZSTD_compressBound(bytes.count)

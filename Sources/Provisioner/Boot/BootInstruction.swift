@@ -91,9 +91,14 @@ package struct InstructionMaker: Sendable {
   }
 
   private func make(_ request: ScriptRequest) async throws -> BootInstruction {
-    let bound = try await ledger.bind(
-      BootLedger.Request(
-        mac: request.mac, guid: request.guid, address: request.address, phase: .script, isAgain: request.attempt > 0))
+    let bound: BootLedger.Bound
+    do {
+      bound = try await ledger.bind(
+        BootLedger.Request(
+          mac: request.mac, guid: request.guid, address: request.address, phase: .script, isAgain: request.attempt > 0))
+    } catch let error as ApplianceError where error.code == .refused {
+      return .leave(reason: error.message)
+    }
     let node = bound.node
     func said(_ words: String) {
       let again = request.attempt > 0 ? " (asked before: \(request.attempt))" : ""

@@ -198,6 +198,7 @@ package final class BootLedger: Sendable {
       var boot = Boot(
         id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now, address: request.address,
         vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+      if node.isHeld { boot.heldArguments = effective.kernelArgs }
       if let existing = view.boots[attempt.id] {
         if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs,
           attempt.phase >= .loading
@@ -233,7 +234,9 @@ package final class BootLedger: Sendable {
     if bound.isNewNode {
       record(
         mac, .http, "node",
-        "a new machine: it is node \(bound.node.name) now, group \(bound.node.groups.joined(separator: ", ")), capsule \(bound.boot.vnfs)"
+        bound.node.node.isHeld
+          ? "a new machine: it is held, and goes on when it is assigned: perseid node add \(mac) NAME"
+          : "a new machine: it is node \(bound.node.name) now, group \(bound.node.groups.joined(separator: ", ")), capsule \(bound.boot.vnfs)"
       )
     }
   }

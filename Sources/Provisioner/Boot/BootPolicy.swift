@@ -135,9 +135,13 @@ package struct BootPolicyAdapter: ClientPolicy {
   private let loaders: LoaderFiles
   /// The nodes' port.
   private let port: Int
+  private let refused: RefusedMachines?
 
-  package init(registry: Registry, trials: FirmwareTrials, loaders: LoaderFiles, port: Int) {
+  package init(
+    registry: Registry, trials: FirmwareTrials, loaders: LoaderFiles, port: Int, refused: RefusedMachines? = nil
+  ) {
     self.registry = registry
+    self.refused = refused
     self.trials = trials
     self.loaders = loaders
     self.port = port
@@ -179,6 +183,13 @@ package struct BootPolicyAdapter: ClientPolicy {
         bootFile: nil,
         reason: "it has no Ethernet address, and no node has its client identifier: "
           + "perseid node set clientid \(identifier) NODE")
+    }
+    if node == nil, registry.discovery == .refuse, [.pxeFirmware, .httpFirmware, .ipxe].contains(client.speaker) {
+      refused?.refused(client.hardwareAddress)
+      return BootAnswer(
+        bootFile: nil,
+        reason: "it is no node, and unknown machines are refused (discovery: refuse): "
+          + "perseid node add \(client.hardwareAddress) NAME")
     }
     var machine = BootPolicy.Machine(
       mac: client.hardwareAddress, speaker: client.speaker, architectures: client.architectures,

@@ -34,7 +34,7 @@ extension Configuration {
   /// - Throws: `ConfigurationError`.
   package static func parse(yaml: String, file: String) throws -> Configuration {
     let node = try YAMLSection.compose(yaml, file: file)
-    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "states"]
+    let names = ["network", "dhcp", "tftp", "provisioner", "admin", "paths", "defaults", "discovery", "states"]
     let missing = ConfigurationError(
       file: file, line: node?.mark?.line, key: "network.interface",
       message: "found nothing, allowed is the name of the interface the nodes are on, or a list of such names.")
@@ -85,6 +85,9 @@ extension Configuration {
       }
     }
     try result.readDefaults(root)
+    let policies = Discovery.allCases.map(\.rawValue).joined(separator: ", ")
+    result.discovery =
+      try root.value("discovery", allowed: policies) { Discovery(rawValue: $0) } ?? result.discovery
     try result.readStates(root)
     return result
   }
@@ -181,8 +184,8 @@ extension Configuration {
   }
 
   private mutating func readStates(_ root: YAMLSection) throws {
-    let keys = ["readyIntervalSeconds", "silenceSeconds", "scriptSeconds"]
-    guard let section = try root.section("states", allowed: keys) else { return }
+    let keys = ["readyIntervalSeconds", "silenceSeconds", "scriptSeconds", "the name of a state"]
+    guard let section = try root.section("states", allowed: keys, orNames: NodeName.isValidState) else { return }
     states.readyIntervalSeconds =
       try section.integer("readyIntervalSeconds", 1...86400, unit: "seconds") ?? states.readyIntervalSeconds
     let silence = try section.integer("silenceSeconds", 2...604_800, unit: "seconds")
@@ -193,5 +196,37 @@ extension Configuration {
         "found \(states.silenceSeconds), allowed is more than readyIntervalSeconds (\(states.readyIntervalSeconds)).")
     }
     states.scriptSeconds = try section.integer("scriptSeconds", 1...300, unit: "seconds") ?? states.scriptSeconds
+    for name in section.keys.filter(NodeName.isValidState).sorted() {
+      guard let entry = try section.section(name, allowed: ["deadlineSeconds", "next", "intervalSeconds"]) else {
+        continue
+      }
+      var state = State()
+      state.deadlineSeconds = try entry.integer("deadlineSeconds", 0...604_800, unit: "seconds (0 for none)")
+      state.intervalSeconds = try entry.integer("intervalSeconds", 1...86400, unit: "seconds")
+      state.next = try entry.value("next", allowed: "the name of a state: " + NodeName.stateWords) {
+        NodeName.isValidState($0) ? $0 : nil
+      }
+      if state.next == "init" {
+        throw entry.error("next", "found 'init', which a machine is in only as it boots; allowed is another state.")
+      }
+      if name == "init", state.intervalSeconds != nil {
+        throw entry.error("intervalSeconds", "nothing is repeated in 'init'; allowed is it for other states.")
+      }
+      states.named[name] = state
+    }
+    for name in states.named.keys.sorted() { try checkNext(after: name, section) }
+  }
+
+  /// States that lead to one another without a pause would keep nodes and appliance busy for ever.
+  private func checkNext(after name: String, _ section: YAMLSection) throws {
+    var path = [name]
+    while let last = path.last, let next = states.next(after: last), states.pause(in: last) == nil {
+      path.append(next)
+      guard path.dropLast().contains(next) else { continue }
+      throw section.error(
+        name,
+        "found that \(path.joined(separator: " leads to ")), without an intervalSeconds in any of them; "
+          + "allowed is a way that ends, or one that pauses.")
+    }
   }
 }

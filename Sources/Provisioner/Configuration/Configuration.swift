@@ -86,6 +86,25 @@ package struct Configuration: Hashable, Sendable {
     package var tftp: String { state + "/tftp" }
   }
 
+  /// What becomes of a machine that boots and is no node.
+  package enum Discovery: String, Hashable, Sendable, CaseIterable {
+    /// It is a node at once, with the defaults.
+    case add
+    /// It boots into stage 1 and waits there until somebody says which node it is.
+    case hold
+    /// It gets nothing to boot.
+    case refuse
+  }
+
+  /// What is set for one state, whatever its name.
+  package struct State: Hashable, Sendable {
+    /// Seconds; 0: none.
+    package var deadlineSeconds: Int?
+    package var next: String?
+    /// Seconds between reports; where there is a next state, until that is reported.
+    package var intervalSeconds: Int?
+  }
+
   package struct States: Hashable, Sendable {
     /// Seconds between the reports of a running node.
     package var readyIntervalSeconds = 60
@@ -93,6 +112,32 @@ package struct Configuration: Hashable, Sendable {
     package var silenceSeconds = 180
     /// Seconds a `.server` script may take.
     package var scriptSeconds = 10
+    /// What is set for single states.
+    package var named: [String: State] = [:]
+
+    /// The state that follows by itself.
+    package func next(after state: String) -> String? { named[state]?.next ?? (state == "init" ? "ready" : nil) }
+
+    /// Seconds between reports of a state: of the one that follows `init` where that is asked for, since nothing is
+    /// repeated in `init`.
+    package func interval(of state: String) -> Int {
+      let state = state == "init" ? next(after: state) ?? state : state
+      return named[state]?.intervalSeconds ?? readyIntervalSeconds
+    }
+
+    /// Seconds to stay in a state that another one follows.
+    package func pause(in state: String) -> Int? {
+      state != "init" && next(after: state) != nil ? named[state]?.intervalSeconds : nil
+    }
+
+    /// Seconds after which a node that is still in this state, or in one of its steps, is stuck; `nil`: never.
+    package func deadline(of state: String) -> Int? {
+      let seconds = named[state]?.deadlineSeconds ?? (state == "init" ? 900 : 0)
+      return seconds > 0 ? seconds : nil
+    }
+
+    /// Seconds without a report after which a node in this state is silent.
+    package func silence(in state: String) -> Int { max(silenceSeconds, interval(of: state) * 3) }
   }
 
   package var network: Network
@@ -102,6 +147,7 @@ package struct Configuration: Hashable, Sendable {
   package var admin = Admin()
   package var paths = Paths()
   package var defaults = NodeDefaults()
+  package var discovery = Discovery.add
   package var states = States()
 
   /// The file it was read from, for messages.

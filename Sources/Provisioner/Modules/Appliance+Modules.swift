@@ -55,7 +55,11 @@ extension Appliance {
         name: module.name, version: module.manifest.version, imported: .now, variables: types)
       record.active = old?.active ?? []
       let new = record
-      try await registry.update { _ in ([try .put(RecordKey.module + new.name, new)], ()) }
+      let who = Changer.name
+      try await registry.update { view in
+        let made = RegistryView.Made(what: "module \(new.name)", action: "import", after: new.version)
+        return ([try .put(RecordKey.module + new.name, new)] + (try view.records(of: [made], by: who, at: .now)), ())
+      }
       try moduleStore.install(module, bundle) { try relinkModules() }
       return try self.module(module.name)
     }
@@ -112,7 +116,11 @@ extension Appliance {
           "The module \(name) is active at \(view.active.joined(separator: ", ")). Deactivate it first: "
             + "perseid module deactivate \(name).")
       }
-      try await registry.update { _ in ([.delete(RecordKey.module + name)], ()) }
+      let who = Changer.name
+      try await registry.update { view in
+        let made = RegistryView.Made(what: "module \(name)", action: "delete")
+        return ([.delete(RecordKey.module + name)] + (try view.records(of: [made], by: who, at: .now)), ())
+      }
       try moduleStore.remove(name)
       return view
     }
@@ -139,10 +147,17 @@ extension Appliance {
   }
 
   private func setActive(_ name: String, _ change: @escaping @Sendable ([String]) -> [String]) async throws -> [String] {
+    let who = Changer.name
     let active = try await registry.update { view in
       guard var record = view.modules[name] else { throw Self.noModule(name) }
-      record.active = change(record.active)
-      return ([try .put(RecordKey.module + name, record)], record.active)
+      let before = record.active
+      record.active = change(before)
+      if record.active == before { return ([], before) }
+      let made = RegistryView.Made(
+        what: "module \(name)", action: "set", key: "active", before: before.joined(separator: " "),
+        after: record.active.joined(separator: " "))
+      let changes = [try Change.put(RecordKey.module + name, record)]
+      return (changes + (try view.records(of: [made], by: who, at: .now)), record.active)
     }
     try moduleStore.changing { try relinkModules() }
     return active

@@ -42,7 +42,7 @@ package struct NodescriptTree: Sendable {
       throw ApplianceError(
         .invalid,
         "'\(state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
     let levels = Self.levels(vnfs: vnfs, groups: groups, node: node)

@@ -1,5 +1,5 @@
 import Mustache
-package import NetworkTypes
+import NetworkTypes
 
 /// Names that templates find, and that are no variables of nodes.
 package enum TemplateNames {

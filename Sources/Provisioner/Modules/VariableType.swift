@@ -1,4 +1,4 @@
-package import NetworkTypes
+import NetworkTypes
 
 /// What the value of a module's variable must be.
 package enum VariableType: String, Hashable, Sendable, Codable, CaseIterable {

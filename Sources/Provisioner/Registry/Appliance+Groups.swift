@@ -29,13 +29,16 @@ extension Appliance {
   /// Sets a key for a group, which comes to be where it is new; an empty value gives it back to the defaults.
   package func setGroup(_ name: String, key: String, value: String) async throws -> [ChangeView] {
     guard NodeName.isValidLabel(name) else { throw NodeKeys.invalid("group", name, NodeKeys.label) }
+    let who = Changer.name
+    let now = Timestamp.now
     return try await registry.update { view in
       let old = view.groups[name] ?? Group(name: name)
       var new = old
       try NodeKeys.set(key, value, of: &new.settings, in: view)
       let change = ChangeView(
         name: name, key: key, before: NodeKeys.text(key, of: old.settings), after: NodeKeys.text(key, of: new.settings))
-      return ([try .put(RecordKey.group + name, new)], [change])
+      let records = try view.records(of: [change].compactMap { $0.made("group") }, by: who, at: now)
+      return ([try .put(RecordKey.group + name, new)] + records, [change])
     }
   }
 
@@ -43,6 +46,8 @@ extension Appliance {
   package func deleteGroup(_ name: String) async throws -> GroupView {
     let group = try group(name)
     let defaults = registry.defaults
+    let who = Changer.name
+    let now = Timestamp.now
     try await registry.update { view in
       let members = view.nodes.values.filter { $0.groups(defaults).contains(name) }.map(\.name).sorted()
       guard members.isEmpty else {
@@ -52,14 +57,16 @@ extension Appliance {
           "The group \(name) still has nodes: \(members.prefix(10).joined(separator: ", "))\(more). Move them first: "
             + "perseid node set group OTHER @\(name).")
       }
-      return (view.groups[name] == nil ? [] : [.delete(RecordKey.group + name)], ())
+      guard view.groups[name] != nil else { return ([], ()) }
+      let made = RegistryView.Made(what: "group \(name)", action: "delete")
+      return ([.delete(RecordKey.group + name)] + (try view.records(of: [made], by: who, at: now)), ())
     }
     return group
   }
 
   package func groupNodes(_ name: String) throws -> [NodeView] { try members(name).map(view) }
 
-  package func groupStatus(_ name: String) throws -> [NodeStatusView] { try members(name).map(status) }
+  package func groupStatus(_ name: String) throws -> [NodeStatusView] { try members(name).map { status($0) } }
 
   package func groupSummary() throws -> [GroupSummaryView] {
     var summaries: [String: GroupSummaryView] = [:]

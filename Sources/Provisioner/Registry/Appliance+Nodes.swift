@@ -46,10 +46,12 @@ extension Appliance {
       clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
       fixedAddress: node.address, group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
       enabled: effective.enabled, boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
-      description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created)
+      description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created,
+      facts: board.facts(of: node.name),
+      held: node.isHeld)
   }
 
-  private func address(of effective: EffectiveNode) -> IPv4Address? {
+  func address(of effective: EffectiveNode) -> IPv4Address? {
     let node = effective.node
     let leased = registry.read { view in
       node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first ?? view.lastBoot(of: node.name)?.address
@@ -57,47 +59,16 @@ extension Appliance {
     return leased ?? board.status(of: node.name)?.address ?? node.address
   }
 
-  package func nodeStatus(_ patterns: [String]) throws -> [NodeStatusView] {
-    try select(patterns).map(status)
-  }
-
-  func status(_ effective: EffectiveNode) -> NodeStatusView {
-    let status = board.status(of: effective.name)
-    let boot = registry.read { $0.lastBoot(of: effective.name) }
-    // A boot that was opened after the last report has not reported yet.
-    let isBooting =
-      boot.map { boot in status.map { $0.boot != boot.id && $0.lastContact < boot.bound } ?? true } ?? false
-    var detail = status?.detail
-    if let status, !isBooting, board.isSilent(effective.name) {
-      detail = "silent for \(Int(Timestamp.now.seconds(since: status.lastContact))) s"
-    }
-    return NodeStatusView(
-      name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
-      group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
-      state: isBooting ? "booting" : status?.state ?? "unknown", generation: boot?.generation,
-      step: isBooting ? nil : status?.step, lastContact: status?.lastContact, boot: boot?.id,
-      detail: isBooting ? nil : detail)
-  }
-
-  package func nodeSummary() throws -> SummaryView {
-    let nodes = try select([])
-    var summary = SummaryView(
-      nodes: nodes.count, enabled: nodes.count { $0.enabled }, states: [:], capsules: [:], groups: [:])
-    for node in nodes {
-      summary.states[status(node).state, default: 0] += 1
-      summary.capsules[node.vnfs, default: 0] += 1
-      for group in node.groups { summary.groups[group, default: 0] += 1 }
-    }
-    return summary
-  }
-
   package func addNode(_ request: AddNode) async throws -> NodeView {
     let now = Timestamp.now
     let registry = registry
+    let who = Changer.name
     let reserved = request.mac.split(separator: ",").first.flatMap { MACAddress(String($0)) }
     defer { if let reserved { registry.release(reserved) } }
-    let name = try await registry.update { view in
-      let macs = try NodeKeys.macs(request.mac, of: nil, in: view)
+    let (name, held) = try await registry.update { view in
+      // A machine that is held is what it is added as.
+      let held = reserved.flatMap { view.node(with: $0) }.flatMap { $0.isHeld ? $0 : nil }
+      let macs = try NodeKeys.macs(request.mac, of: held?.name, in: view)
       let name = request.name ?? view.reserveName(registry.pattern, for: macs[0])
       guard NodeName.isValid(name) else {
         throw NodeKeys.invalid(
@@ -108,11 +79,24 @@ extension Appliance {
           .conflict, "There is a node \(name) already. Choose another name, or delete that node first.")
       }
       var node = Node(name: name, macs: macs, created: now)
+      if let held {
+        node.macs += held.macs.filter { !node.macs.contains($0) }
+        node.guid = held.guid
+      }
       if let guid = request.guid { try NodeKeys.set("guid", guid, of: &node, in: view) }
       if let identifier = request.clientid { try NodeKeys.set("clientid", identifier, of: &node, in: view) }
       if let group = request.group { try NodeKeys.set("group", group, of: &node, in: view) }
       if let vnfs = request.vnfs { try NodeKeys.set("vnfs", vnfs, of: &node, in: view) }
-      return (try Registry.changes(from: nil, to: node), name)
+      var changes = try Registry.changes(from: held, to: node)
+      if let held { changes += try Self.move(view.boots(of: held.name), from: held.name, to: name) }
+      let made = RegistryView.Made(what: "node \(name)", action: "add", after: macs[0].description)
+      return (changes + (try view.records(of: [made], by: who, at: now)), (name, held?.name))
+    }
+    if let held {
+      board.rename(held, to: name)
+      try await timeline.rename(held, to: name)
+      ledger.record(
+        try one(name).macs[0], .state, "assigned", "the machine that was held as \(held) is node \(name) now")
     }
     return try one(name)
   }
@@ -123,6 +107,8 @@ extension Appliance {
     guard names.count == 1 || !NodeKeys.unshared.contains(key) else {
       throw ApplianceError(.invalid, "'\(key)' is one node's own; \(names.count) nodes were named. Name one.")
     }
+    let who = Changer.name
+    let now = Timestamp.now
     let (changes, renamed) = try await registry.update { view in
       var records: [Change] = []
       var changes: [ChangeView] = []
@@ -139,13 +125,10 @@ extension Appliance {
         records += try Registry.changes(from: old, to: new)
         if new.name != old.name {
           renamed = [old.name, new.name]
-          records.append(.delete(RecordKey.status + old.name))
-          for var boot in view.boots(of: old.name) {
-            boot.node = new.name
-            records.append(try .put(RecordKey.boot + boot.id, boot))
-          }
+          records += try Self.move(view.boots(of: old.name), from: old.name, to: new.name)
         }
       }
+      records += try view.records(of: changes.compactMap { $0.made("node") }, by: who, at: now)
       return (records, (changes, renamed))
     }
     if renamed.count == 2 {
@@ -158,14 +141,23 @@ extension Appliance {
   package func deleteNodes(_ patterns: [String]) async throws -> [NodeView] {
     let nodes = try select(try some(patterns))
     let views = nodes.map(view)
+    let who = Changer.name
+    let now = Timestamp.now
     try await registry.update { view in
       var records: [Change] = []
       for node in nodes {
         guard let old = view.node(named: node.name) else { continue }
         records += try Registry.changes(from: old, to: nil)
         records.append(.delete(RecordKey.status + old.name))
+        records.append(.delete(RecordKey.facts + old.name))
         records += view.boots(of: old.name).map { .delete(RecordKey.boot + $0.id) }
       }
+      let made = nodes.map { node in
+        RegistryView.Made(
+          what: "node \(node.name)", action: "delete",
+          after: node.node.macs.map(\.description).joined(separator: ","))
+      }
+      records += try view.records(of: made, by: who, at: now)
       return (records, ())
     }
     for node in nodes {
@@ -182,7 +174,17 @@ extension Appliance {
     return try await timeline.events(of: name, boot: boot)
   }
 
-  private func one(_ name: String) throws -> NodeView {
+  /// Boots of a node that has another name now; what it said of itself is written anew under that.
+  static func move(_ boots: [Boot], from name: String, to new: String) throws -> [Change] {
+    var changes: [Change] = [.delete(RecordKey.status + name), .delete(RecordKey.facts + name)]
+    for var boot in boots {
+      boot.node = new
+      changes.append(try .put(RecordKey.boot + boot.id, boot))
+    }
+    return changes
+  }
+
+  func one(_ name: String) throws -> NodeView {
     guard let node = registry.effective(name) else {
       throw ApplianceError(.notFound, "There is no node '\(name)'. perseid node list shows those there are.")
     }

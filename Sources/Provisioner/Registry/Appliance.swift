@@ -62,7 +62,8 @@ package final class Appliance: Service, Sendable {
     let store = try SQLiteStore(path: paths.store)
     let registry: Registry
     do {
-      registry = try await Registry(store: store, defaults: configuration.defaults)
+      registry = try await Registry(
+        store: store, defaults: configuration.defaults, discovery: configuration.discovery)
     } catch {
       try? await store.close()
       throw error
@@ -104,7 +105,8 @@ package final class Appliance: Service, Sendable {
       registry: registry, store: moduleStore, hostKeys: HostKeys(directory: configuration.paths.hostKeys),
       cache: files, siteDirectory: configuration.paths.moduleFiles, port: configuration.provisioner.port)
     clientPolicy = BootPolicyAdapter(
-      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port)
+      registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port,
+      refused: RefusedMachines(logger: logger))
     leases = RegistryLeases(store: store)
     network = NetworkWatch(ledger: ledger, timeline: timeline)
     observer = BootObserver(ledger: ledger, network: network, packets: packets)
@@ -131,7 +133,7 @@ package final class Appliance: Service, Sendable {
         sinceSilenceCheck += Self.flushInterval
         if sinceSilenceCheck >= 5000 {
           sinceSilenceCheck = 0
-          self.noticeSilence(now: .now)
+          self.noticeDelays(now: .now)
         }
       }
     }
@@ -144,20 +146,6 @@ package final class Appliance: Service, Sendable {
       try await ledger.trials.flush()
     } catch {
       logger.error("Events or states were not written: \(error)")
-    }
-  }
-
-  package func noticeSilence(now: Timestamp) {
-    for (name, status) in board.newlySilent(now: now, after: configuration.states.silenceSeconds) {
-      let mac = registry.read { view in
-        status.boot.flatMap { view.boots[$0]?.mac } ?? view.node(named: name)?.macs.first
-      }
-      guard let mac else { continue }
-      let seconds = Int(now.seconds(since: status.lastContact))
-      ledger.record(
-        mac, .state, "silent",
-        "no report for \(seconds) s, where one is due every \(configuration.states.readyIntervalSeconds) s",
-        now: now)
     }
   }
 

@@ -18,6 +18,8 @@ package struct Node: Hashable, Sendable, Codable {
   package var groups: [String]
   package var settings = Settings()
   package var created: Timestamp
+  /// A machine that nobody has said of which node it is: it waits in stage 1.
+  package var isHeld = false
 
   package init(name: String, macs: [MACAddress], groups: [String] = [], created: Timestamp) {
     self.name = name
@@ -27,7 +29,7 @@ package struct Node: Hashable, Sendable, Codable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case name, macs, guid, ownGUID, clientIdentifier, address, groups, settings, created
+    case name, macs, guid, ownGUID, clientIdentifier, address, groups, settings, created, isHeld
     /// What records of earlier versions have in place of `groups`.
     case group
   }
@@ -44,6 +46,7 @@ package struct Node: Hashable, Sendable, Codable {
     groups = try record.decodeIfPresent([String].self, forKey: .groups) ?? group.map { [$0] } ?? []
     settings = try record.decode(Settings.self, forKey: .settings)
     created = try record.decode(Timestamp.self, forKey: .created)
+    isHeld = try record.decodeIfPresent(Bool.self, forKey: .isHeld) ?? false
   }
 
   package func encode(to encoder: any Encoder) throws {
@@ -57,6 +60,7 @@ package struct Node: Hashable, Sendable, Codable {
     try record.encode(groups, forKey: .groups)
     try record.encode(settings, forKey: .settings)
     try record.encode(created, forKey: .created)
+    if isHeld { try record.encode(true, forKey: .isHeld) }
   }
 }
 
@@ -116,6 +120,9 @@ package struct Boot: Hashable, Sendable, Codable {
   /// `nil` while the node's capsule does not exist.
   package var generation: Int?
   package var digest: Digest?
+  /// The words that the node's kernel was given, where it was held as it booted: what it is assigned later may
+  /// be something else.
+  package var heldArguments: String?
 
   package init(
     id: String, node: String, mac: MACAddress, opened: Timestamp, bound: Timestamp, address: IPv4Address?,
@@ -147,6 +154,12 @@ package struct NodeStatus: Hashable, Sendable, Codable {
   /// The last step that was heard of, and how it stands.
   package var step: String?
   package var detail: String?
+  /// When the step that is under way began; `nil` where none is.
+  package var stepSince: Timestamp?
+  /// Since when it has been past its deadline.
+  package var stuck: Timestamp?
+  /// What it waits for, where it was told to.
+  package var wait: String?
 
   package init(state: String, lastContact: Timestamp, since: Timestamp) {
     self.state = state

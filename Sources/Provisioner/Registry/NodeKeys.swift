@@ -30,6 +30,8 @@ package enum NodeKeys {
           .conflict, "There is a node \(value) already. Choose another name, or delete that node first.")
       }
       node.name = value
+      // Whoever gives it a name has said which node it is.
+      node.isHeld = false
     case "mac":
       node.macs = try macs(value, of: node.name, in: view)
     case "guid":
@@ -114,7 +116,9 @@ package enum NodeKeys {
     }
     if let owner = view.node(with: mac), owner.name != name {
       throw ApplianceError(
-        .conflict, "The hardware address \(mac) belongs to node \(owner.name). Delete or change that node first.")
+        .conflict,
+        "The hardware address \(mac) belongs to node \(owner.name). Delete or change that node first, or put its "
+          + "machine in another's place: perseid node replace OLD \(owner.name).")
     }
     return mac
   }

@@ -23,6 +23,8 @@ package enum NodeName {
     NodescriptName.isValidState(name)
   }
 
+  package static let stateWords = "lower-case letters, digits, '-' and '_', at most 32, a letter first"
+
   private static func isAlphanumeric(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

@@ -9,6 +9,9 @@ package enum RecordKey {
   package static let capsule = "capsule/"
   package static let boot = "boot/"
   package static let status = "status/"
+  package static let facts = "facts/"
+  /// What people changed.
+  package static let change = "change/"
   package static let lease = "lease/"
   /// What a card's firmware boots with where it is not what is usual.
   package static let strategy = "strategy/"

@@ -6,6 +6,7 @@ import Synchronization
 package final class Registry: Sendable {
   package let store: any Store & EventStore
   package let defaults: NodeDefaults
+  package let discovery: Configuration.Discovery
   package let pattern: NamePattern
   private let view = Mutex(RegistryView())
 
@@ -13,12 +14,15 @@ package final class Registry: Sendable {
   package static let bootLimit = 8
 
   /// Reads all that is in the store, and follows it from there.
-  package init(store: any Store & EventStore, defaults: NodeDefaults) async throws {
+  package init(
+    store: any Store & EventStore, defaults: NodeDefaults, discovery: Configuration.Discovery = .add
+  ) async throws {
     guard let pattern = NamePattern(defaults.nodeName) else {
       throw ApplianceError(.failed, "'\(defaults.nodeName)' is not a pattern of node names such as n####.")
     }
     self.store = store
     self.defaults = defaults
+    self.discovery = discovery
     self.pattern = pattern
     let snapshot = try await store.snapshot()
     view.withLock { $0.load(snapshot) }
@@ -58,12 +62,24 @@ package final class Registry: Sendable {
     read { view in view.node(with: mac).map { view.effective($0, defaults) } }
   }
 
+  /// Most machines that are held at one time: whoever makes addresses up must not fill the registry.
+  static let heldLimit = 4096
+
   /// A machine that nobody named yet: the node it becomes, and what to write for it. Within `update`.
-  /// The name stays set aside until `release`.
+  /// The name stays set aside until `release`. A machine that is held has a name of its own.
+  /// - Throws: `ApplianceError` with code `refused` where the configuration says so.
   func discover(
     _ mac: MACAddress, guid: String?, now: Timestamp, in view: inout RegistryView
   ) throws -> (Node, [Change]) {
-    var node = Node(name: view.reserveName(pattern, for: mac), macs: [mac], created: now)
+    guard discovery != .refuse, discovery == .add || view.heldNodes < Self.heldLimit else {
+      let reason = discovery == .refuse ? "discovery: refuse" : "\(view.heldNodes) machines are held already"
+      throw ApplianceError(
+        .refused, "\(mac) is no node, and unknown machines are refused (\(reason)): perseid node add \(mac) NAME")
+    }
+    let isHeld = discovery == .hold
+    let name = isHeld ? "held-" + mac.description.filter { $0 != ":" } : view.reserveName(pattern, for: mac)
+    var node = Node(name: name, macs: [mac], created: now)
+    node.isHeld = isHeld
     node.guid = guid
     return (node, try Self.changes(from: nil, to: node))
   }

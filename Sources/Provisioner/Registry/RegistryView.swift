@@ -1,5 +1,6 @@
 package import DHCP
 package import NetworkTypes
+package import StateProtocol
 
 /// The registry in memory: what every decision is made from. Each question a packet asks is one look-up,
 /// whatever the number of nodes.
@@ -11,6 +12,7 @@ package struct RegistryView: Sendable {
   package private(set) var capsules: [String: CapsuleRecord] = [:]
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
+  package private(set) var facts: [String: Facts] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
   package private(set) var tokens: [String: TokenRecord] = [:]
   package private(set) var modules: [String: ModuleRecord] = [:]
@@ -18,6 +20,12 @@ package struct RegistryView: Sendable {
   package private(set) var directoryRevision = 0
   /// What has worked with firmware that the usual answer did not boot.
   package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
+  /// How many machines are held.
+  package private(set) var heldNodes = 0
+  /// What people changed: a ring of records, each in the place of its number.
+  package private(set) var changes: [Int: ChangeRecord] = [:]
+  /// The number of the next one.
+  package private(set) var nextChange = 1
   /// How many nodes have neither an address set aside nor a lease.
   package private(set) var waitingNodes = 0
   /// Records that could not be read: named in the log, never guessed at.
@@ -140,6 +148,12 @@ package struct RegistryView: Sendable {
       case RecordKey.module: setModule(name, try value.map { try decodeRecord(ModuleRecord.self, $0) })
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
+      case RecordKey.change:
+        if let record = try value.map({ try decodeRecord(ChangeRecord.self, $0) }) {
+          changes[record.number % ChangeRecord.limit] = record
+          nextChange = max(nextChange, record.number + 1)
+        }
+      case RecordKey.facts: facts[name] = try value.map { try decodeRecord(Facts.self, $0) }
       case RecordKey.strategy:
         if let mac = MACAddress(name) {
           strategies[mac] = try value.map { try decodeRecord(FirmwareTrial.Strategy.self, $0) }
@@ -177,6 +191,7 @@ package struct RegistryView: Sendable {
       }
       if let guid = old.ownGUID, nodeByGUID[guid] == name { nodeByGUID[guid] = nil }
     }
+    heldNodes += (node?.isHeld == true ? 1 : 0) - (nodes[name]?.isHeld == true ? 1 : 0)
     nodes[name] = node
     guard let node else {
       for (pattern, hint) in freeHints {

@@ -1,4 +1,5 @@
 package import NetworkTypes
+package import StateProtocol
 
 /// An optional value that is written as `null` where there is none, so that a script always finds the key.
 @propertyWrapper
@@ -45,6 +46,47 @@ package struct NodeView: Hashable, Sendable, Codable {
   package var debug: Bool
   package var vars: [String: String]
   package var created: Timestamp
+  /// What its machine said of itself last.
+  @OrNull package var facts: Facts?
+  /// Whether its machine waits for somebody to say which node it is.
+  package var held: Bool
+}
+
+/// One line of what a node said, or of what was changed about it.
+package struct LogEntry: Hashable, Sendable, Codable {
+  package var at: Timestamp
+  /// Who: `dhcp`, `tftp`, `http`, `state`, `step` of the node's boots, or `change`.
+  package var source: String
+  package var event: String
+  package var detail: String
+  @OrNull package var boot: String?
+  /// Of a change: who made it.
+  @OrNull package var who: String?
+}
+
+/// What `node replace` is given.
+package struct ReplaceNode: Hashable, Sendable, Codable {
+  /// A node, or the hardware address of a machine that is none.
+  package var by: String
+
+  package init(by: String) {
+    self.by = by
+  }
+}
+
+/// How a node is doing, the worst first.
+package enum NodeCondition: String, Hashable, Sendable, Codable, CaseIterable, Comparable {
+  /// Past its deadline in a state or a step.
+  case stuck
+  /// Not heard of for too long.
+  case silent
+  /// It was told to wait, and why.
+  case waiting
+  case good
+
+  package static func < (left: NodeCondition, right: NodeCondition) -> Bool {
+    (allCases.firstIndex(of: left) ?? 0) < (allCases.firstIndex(of: right) ?? 0)
+  }
 }
 
 package struct NodeStatusView: Hashable, Sendable, Codable {
@@ -56,6 +98,9 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   package var vnfs: String
   /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
   package var state: String
+  package var condition: NodeCondition
+  /// When it came into this state.
+  @OrNull package var since: Timestamp?
   /// Of the boot.
   @OrNull package var generation: Int?
   @OrNull package var step: String?
@@ -67,9 +112,22 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
 package struct SummaryView: Hashable, Sendable, Codable {
   package var nodes: Int
   package var enabled: Int
+  /// Nodes that somebody should look at, those with the same trouble together, the worst first.
+  package var troubles: [Trouble]
   package var states: [String: Int]
   package var capsules: [String: Int]
   package var groups: [String: Int]
+
+  package struct Trouble: Hashable, Sendable, Codable {
+    package var condition: NodeCondition
+    package var state: String
+    @OrNull package var step: String?
+    package var count = 0
+    /// The first of them.
+    package var nodes: [String] = []
+
+    package static let nameLimit = 20
+  }
 }
 
 /// One setting before and after.

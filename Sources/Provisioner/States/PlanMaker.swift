@@ -89,7 +89,8 @@ package struct PlanMaker: Sendable {
     }
     return Plan(
       state: subject.state, boot: subject.boot?.id, nodeName: subject.node.name, environment: environment, steps: steps,
-      nextState: subject.state == "init" ? "ready" : nil, intervalSeconds: settings.readyIntervalSeconds)
+      nextState: settings.next(after: subject.state), intervalSeconds: settings.interval(of: subject.state),
+      nextSeconds: settings.pause(in: subject.state))
   }
 
   /// What scripts find in their environment: the names are Perceus's; a node's variables have names of their own.
@@ -115,10 +116,12 @@ package struct PlanMaker: Sendable {
 
   private func step(_ script: Nodescript, _ environment: [String: String]) async throws -> Step {
     var content = try tree.read(script)
+    let policy = try ScriptPolicy(of: content, name: script.path)
     if script.isServer { content = try await runner.run(script, content: content, environment: environment) }
     return Step(
       name: script.name, kind: .script, level: script.level, length: Int64(content.count),
-      digest: try rendered.add(content), onFailure: .goOn)
+      digest: try rendered.add(content), onFailure: policy.onFailure, retries: policy.retries,
+      timeoutSeconds: policy.timeoutSeconds)
   }
 
   private func rootStep(_ digest: Digest, mode: RootMode) throws -> Step {

@@ -8,6 +8,9 @@ package struct StateService: Sendable {
   private let board: StatusBoard
   private let maker: PlanMaker
 
+  /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
+  private var heldSeconds: Int { 3 + registry.read { $0.heldNodes } / 100 }
+
   /// Seconds after which a machine that has to wait asks again.
   package static let waitSeconds = 10
 
@@ -31,29 +34,32 @@ package struct StateService: Sendable {
 
   /// - Throws: `ApplianceError` with code `invalid` where the report cannot be, `notFound` where a machine that
   ///   is no node reports another state than `init`.
-  package func plan(for report: StateReport, from origin: Origin, now: Timestamp = .now) async throws -> Plan {
+  package func plan(for report: StateReport, from origin: Origin, now: Moment = .now) async throws -> Plan {
     guard NodeName.isValidState(report.state) else {
       throw ApplianceError(
         .invalid,
         "'\(report.state.prefix(64))' is not the name of a state: "
-          + "lower-case letters, digits, '-' and '_', at most 32, a letter first."
+          + "\(NodeName.stateWords)."
       )
     }
     let macs = try cards(report.hardwareAddresses)
     let isInit = report.state == "init"
-    let (node, boot) = try await identify(report, macs, origin, now)
+    let (node, boot) = try await identify(report, macs, origin, now.time)
     if isInit { try await join(macs, to: node.name) }
     ledger.remember(boot?.mac ?? macs[0], at: origin.client)
-    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now) }
+    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now.time) }
     let contact = board.contact(
       node.name, state: report.state, boot: boot?.id, address: report.address ?? origin.client,
-      generation: report.facts.generation, now: now)
+      facts: report.facts.bounded, now: now)
     let card = boot?.mac ?? macs[0]
-    if isInit || contact.isNewState || contact.wasSilent {
-      ledger.record(card, .state, report.state, words(report, contact), now: now)
+    // Who waits asks again and again.
+    if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
+      ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
     let plan = try await answer(report, node, boot, card, origin)
-    if let wait = plan.wait { ledger.record(card, .state, "wait", wait.reason) }
+    if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
+      ledger.record(card, .state, "wait", wait.reason, now: now.time)
+    }
     return plan
   }
 
@@ -62,13 +68,25 @@ package struct StateService: Sendable {
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
-    func wait(_ reason: String) -> Plan {
+    func wait(_ reason: String, seconds: Int = Self.waitSeconds) -> Plan {
       Plan(
         state: report.state, boot: boot?.id, nodeName: node.name, environment: PlanMaker.environment(subject),
         steps: [],
-        wait: Plan.Wait(seconds: Self.waitSeconds, reason: reason))
+        wait: Plan.Wait(seconds: seconds, reason: reason))
     }
     if report.state == "init" {
+      if node.node.isHeld {
+        let machine = [report.facts.vendor, report.facts.product, report.facts.serial.map { "serial number \($0)" }]
+        let words = ([card.description] + machine.compactMap { $0.map(Facts.text) }).joined(separator: ", ")
+        return wait(
+          "this machine (\(words)) is held until it is assigned: perseid node add \(card) NAME",
+          seconds: heldSeconds)
+      }
+      if let reason = mustRestart(node, boot) {
+        var plan = wait(reason)
+        plan.restart = reason
+        return plan
+      }
       guard node.enabled else { return wait("\(node.name) is disabled: perseid node set enabled true \(node.name)") }
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
@@ -79,6 +97,18 @@ package struct StateService: Sendable {
     } catch let error as ApplianceError {
       return wait(error.message)
     }
+  }
+
+  /// Why a machine that was held as it booted must boot again: it has another kernel than it is assigned now.
+  private func mustRestart(_ node: EffectiveNode, _ boot: Boot?) -> String? {
+    guard let boot, let arguments = boot.heldArguments else { return nil }
+    let generation = registry.read { $0.capsules[node.vnfs]?.currentGeneration }
+    if node.boot == .local { return "\(node.name) boots from its own disk: it restarts for that" }
+    if node.vnfs != boot.vnfs || generation?.digest != boot.digest {
+      return "\(node.name) is assigned capsule \(node.vnfs), and has booted \(boot.vnfs): it restarts for that"
+    }
+    if node.kernelArgs != arguments { return "\(node.name) has kernel arguments of its own: it restarts for them" }
+    return nil
   }
 
   /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.
@@ -138,7 +168,7 @@ package struct StateService: Sendable {
 
   /// Takes down what happened on a node.
   /// - Throws: `ApplianceError`.
-  package func record(_ report: EventReport, from origin: Origin, now: Timestamp = .now) throws {
+  package func record(_ report: EventReport, from origin: Origin, now: Moment = .now) throws {
     let macs = try cards(report.hardwareAddresses)
     guard report.events.count <= 1024 else {
       throw ApplianceError(.invalid, "A report has at most 1024 events; this one has \(report.events.count).")
@@ -149,13 +179,13 @@ package struct StateService: Sendable {
     }
     let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
     if let boot, boot.node == node?.name {
-      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now)
+      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
     }
     for event in report.events {
       let name = Self.line(event.step, 64)
       let words = Self.words(event)
-      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
-      if let node { board.step(node.name, name, "\(event.outcome.rawValue): \(words)", now: now) }
+      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }
   }
 

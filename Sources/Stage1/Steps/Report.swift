@@ -6,6 +6,7 @@ import StateProtocol
 enum Report {
   static func run(_ boot: Boot) throws {
     boot.plan = nil
+    var said: String?
     while true {
       let report = StateReport(
         state: "init", boot: boot.commandLine.boot,
@@ -19,13 +20,21 @@ enum Report {
         throw error
       }
       boot.flush()
+      if let reason = plan.restart {
+        boot.say("the appliance says: \(reason)")
+        boot.say("  the machine restarts now")
+        throw RestartNeeded(reason: reason)
+      }
       guard let wait = plan.wait else {
         boot.plan = plan
         boot.say("node \(plan.nodeName), \(plan.steps.count) steps from \(boot.server?.description ?? "the appliance")")
         return
       }
-      boot.say("the appliance says: \(wait.reason)")
-      boot.say("  asked again in \(wait.seconds) s")
+      if wait.reason != said {
+        boot.say("the appliance says: \(wait.reason)")
+        boot.say("  asked again every \(wait.seconds) s")
+        said = wait.reason
+      }
       // Nodes that were told the same come back spread out.
       Clock.sleep(Double(wait.seconds) * Double.random(in: 0.8...1.2) + 0.1)
     }

@@ -56,6 +56,7 @@ package struct NodeDaemon {
     var state = record.nextState
     var interval = record.intervalSeconds
     var isAccepted = false
+    var hops = 0
     var backoff = Backoff(first: 1, longest: 60)
     var client = StateClient(server: Endpoint(address: record.server, port: record.port))
     var reporter = EventReporter()
@@ -76,7 +77,11 @@ package struct NodeDaemon {
           wait = Double(pause.seconds)
         } else if let next = plan.nextState, next != state {
           state = next
-          wait = 0
+          hops += 1
+          // States that lead to one another without a pause must not keep node and appliance busy.
+          wait = hops > 16 ? wait : Double(plan.nextSeconds ?? 0)
+        } else {
+          hops = 0
         }
         // Nodes that were started together drift apart.
         wait *= Double.random(in: 0.9...1.1)

@@ -7,6 +7,6 @@ struct NodeCommand: AsyncParsableCommand {
     discussion: "Nodes are named by patterns: n0001, n00[00-97,99-199], n1*, @group.",
     subcommands: [
       NodeAdd.self, NodeDelete.self, NodeList.self, NodeSet.self, NodeShow.self, NodeStatus.self, NodeSummary.self,
-      NodeTimeline.self, NodeTraceVerb.self, NodeWhy.self,
+      NodeTimeline.self, NodeLog.self, NodeReplace.self, NodeTraceVerb.self, NodeWhy.self,
     ])
 }

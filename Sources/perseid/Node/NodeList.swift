@@ -20,7 +20,7 @@ struct NodeList: ShowingVerb {
     for node in nodes {
       table.add([
         node.name, node.mac?.description, node.address?.description, node.groups.joined(separator: ","), node.vnfs,
-        node.enabled ? "yes" : "no",
+        node.held ? "held" : node.enabled ? "yes" : "no",
       ])
     }
     return table.text

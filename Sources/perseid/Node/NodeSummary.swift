@@ -4,7 +4,8 @@ import Provisioner
 /// `perseid node summary`
 struct NodeSummary: ShowingVerb {
   static let configuration = CommandConfiguration(
-    commandName: "summary", abstract: "Count nodes by state, capsule and group.")
+    commandName: "summary",
+    abstract: "Count nodes by state, capsule and group, and name those that are stuck, silent or waiting.")
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var output: OutputOptions
@@ -14,6 +15,13 @@ struct NodeSummary: ShowingVerb {
   func text(_ summary: SummaryView) -> String {
     var sheet = Sheet()
     sheet.add("nodes", "\(summary.nodes), \(summary.enabled) of them enabled")
+    for trouble in summary.troubles {
+      let more = trouble.count > trouble.nodes.count ? ", ..." : ""
+      sheet.add(
+        trouble.condition.rawValue,
+        "\(trouble.count) in \(trouble.state)" + (trouble.step.map { ", step \($0)" } ?? "") + ": "
+          + trouble.nodes.joined(separator: ", ") + more)
+    }
     sheet.add("states", countsText(summary.states))
     sheet.add("capsules", countsText(summary.capsules))
     sheet.add("groups", countsText(summary.groups))

@@ -38,7 +38,8 @@ struct AdminResponder: HTTPResponder {
         lastEventID: HTTPField.Name("Last-Event-ID").flatMap { request.headers[$0] },
         hangUp: { [channel = context.channel] in channel?.close(promise: nil) })
       if let schema = route.body { try call.checkBody(schema) }
-      switch try await route.respond(call) {
+      let reply = try await Changer.$name.withValue(who.name) { try await route.respond(call) }
+      switch reply {
       case .json(let value): return try Self.json(value, .ok)
       case .stream(let type, let writing): return Self.stream(type, writing)
       }

@@ -3,6 +3,12 @@ extension AdminRoutes {
     .route(.get, "info", .read, "Version, configuration, counts, and what DHCP found on the network.") { call in
       call.appliance.info()
     },
+    .route(
+      .get, "log", .read, "What was changed in the registry, by whom and when.",
+      query: [.integer("count", 1...10_000, "The last so many; 1000 where it is not said.")]
+    ) { call in
+      call.appliance.changeLog(count: call.integer("count") ?? 1000)
+    },
     .route(.get, "openapi.json", .read, "This document.") { _ in OpenAPI.document },
     .stream(
       "events", .read, "What happens, as it happens: one timeline event in each server-sent event.",

@@ -21,6 +21,17 @@ extension AdminRoutes {
     ) { call in
       try await call.appliance.nodeTimeline(call.node, boot: call.text("boot"))
     },
+    .route(
+      .get, "nodes/{node}/log", .read, "What a node reported in its last boots, and what was changed about it.",
+      query: [.integer("count", 1...100_000, "The last so many; 1000 where it is not said.")]
+    ) { call in
+      try await call.appliance.nodeLog(call.node, count: call.integer("count") ?? 1000)
+    },
+    .route(
+      .post, "nodes/{node}/replace", .admin, "Put another machine in a node's place.", body: ReplaceNode.self
+    ) { call, replace in
+      try await call.appliance.replaceNode(call.node, by: replace.by)
+    },
     .route(.get, "nodes/{node}/why", .read, "What a node would get now, and why.") { call in
       try call.appliance.nodeWhy(call.node)
     },

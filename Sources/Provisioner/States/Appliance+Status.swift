@@ -1,0 +1,99 @@
+import NetworkTypes
+
+extension Appliance {
+  package func nodeStatus(_ patterns: [String]) throws -> [NodeStatusView] {
+    let now = Moment.now
+    return try select(patterns).map { status($0, now) }
+  }
+
+  /// How a node is, as far as was heard.
+  func status(_ effective: EffectiveNode, _ now: Moment = .now) -> NodeStatusView {
+    let status = board.status(of: effective.name)
+    let boot = registry.read { $0.lastBoot(of: effective.name) }
+    // A boot that was opened after the last report has not reported yet.
+    if let boot, status.map({ $0.boot != boot.id && $0.lastContact < boot.bound }) ?? true {
+      return booting(effective, boot, status, now)
+    }
+    var view = NodeStatusView(
+      name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
+      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, state: status?.state ?? "unknown",
+      condition: .good, since: status?.since, generation: boot?.generation, step: status?.step,
+      lastContact: status?.lastContact, boot: boot?.id, detail: status?.detail)
+    guard let status else { return view }
+    if status.stuck != nil {
+      view.condition = .stuck
+      let begin = status.stepSince ?? status.since
+      view.detail = "stuck in \(status.place) for \(Self.words(now.time.seconds(since: begin)))"
+    } else if board.isSilent(effective.name) {
+      view.condition = .silent
+      view.detail = "silent for \(Self.words(board.secondsSinceContact(effective.name, now: now) ?? 0))"
+    } else if let wait = status.wait {
+      view.condition = .waiting
+      view.detail = "waits: \(wait)"
+    }
+    return view
+  }
+
+  private func booting(
+    _ effective: EffectiveNode, _ boot: Boot, _ status: NodeStatus?, _ now: Moment
+  ) -> NodeStatusView {
+    let seconds = now.time.seconds(since: boot.bound)
+    let deadline = configuration.states.deadline(of: "init").map { Double($0) } ?? .infinity
+    let phase = ledger.attemptID(of: boot.mac) == boot.id ? ledger.phase(of: boot.mac) : nil
+    let step =
+      switch phase {
+      case .script: "script"
+      case .loading: "kernel and initramfs"
+      default: "firmware"
+      }
+    let isLate = seconds > deadline
+    return NodeStatusView(
+      name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
+      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, state: "booting",
+      condition: isLate ? .stuck : .good, since: boot.bound, generation: boot.generation, step: isLate ? step : nil,
+      lastContact: status?.lastContact, boot: boot.id,
+      detail: isLate ? "stuck after \(step): no report for \(Self.words(seconds)), switched off or hanging" : nil)
+  }
+
+  /// `40 s`, `12 min`, `3 h`, `5 d`.
+  private static func words(_ seconds: Double) -> String {
+    let whole = Int(max(0, min(seconds, 1e12)))
+    return switch whole {
+    case ..<120: "\(whole) s"
+    case ..<7200: "\(whole / 60) min"
+    case ..<172_800: "\(whole / 3600) h"
+    default: "\(whole / 86400) d"
+    }
+  }
+
+  package func nodeSummary() throws -> SummaryView {
+    let now = Moment.now
+    let nodes = try select([])
+    var summary = SummaryView(
+      nodes: nodes.count, enabled: nodes.count { $0.enabled }, troubles: [], states: [:], capsules: [:], groups: [:])
+    var troubles: [SummaryView.Trouble: [String]] = [:]
+    for node in nodes {
+      let status = status(node, now)
+      summary.states[status.state, default: 0] += 1
+      summary.capsules[node.vnfs, default: 0] += 1
+      for group in node.groups { summary.groups[group, default: 0] += 1 }
+      guard status.condition != .good else { continue }
+      let isAtStep = status.condition == .stuck
+      troubles[
+        SummaryView.Trouble(condition: status.condition, state: status.state, step: isAtStep ? status.step : nil),
+        default: []
+      ].append(node.name)
+    }
+    summary.troubles = troubles.map { trouble, names in
+      var trouble = trouble
+      trouble.count = names.count
+      trouble.nodes = Array(names.prefix(SummaryView.Trouble.nameLimit))
+      return trouble
+    }.sorted { left, right in
+      (left.condition, right.count, left.state, left.step ?? "") < (
+        right.condition, left.count, right.state, right.step ?? ""
+      )
+    }
+    return summary
+  }
+}
