@@ -1,3 +1,4 @@
+import Capsule
 import CapsuleFormat
 import Foundation
 import NetworkTypes
@@ -222,7 +223,7 @@ struct ModuleTests {
     try await appliance.close()
   }
 
-  static let malformed: [(files: [String: String], words: String)] = [
+  static let mistakes: [(files: [String: String], words: String)] = [
     ([:], "module.yaml"),
     (["module.yaml": ""], "empty"),
     (["module.yaml": "name: [a\n"], "line 2"),
@@ -256,7 +257,7 @@ struct ModuleTests {
     ),
   ]
 
-  @Test("A malformed module is refused with the place and what is wrong", arguments: malformed)
+  @Test("A malformed module is refused with the place and what is wrong", arguments: mistakes)
   func malformed(files: [String: String], words: String) async throws {
     let directory = try TestDirectory()
     let appliance = try await makeAppliance(directory)
@@ -276,7 +277,8 @@ struct ModuleTests {
       #expect(try await refusal { try await appliance.importModule(request) }.contains("x.pmod"))
     }
     let link = try TarWriter.header(
-      of: TarEntry(path: try #require(TreePath("module.yaml")), kind: .symbolicLink(target: Array("/etc/passwd".utf8))))
+      of: TarEntry(path: try #require(TreePath("module.yaml")), kind: .symbolicLink(target: Array("/etc/passwd".utf8)),
+        mode: 0o777))
     let blob = try ZstdCompressor(level: 1).compress(link + TarWriter.end)
     let request = ImportModule(source: "x.pmod", archive: Data(blob).base64EncodedString())
     #expect(try await refusal { try await appliance.importModule(request) }.contains("neither a file nor a directory"))
@@ -303,5 +305,62 @@ struct ModuleTests {
     let printed = output.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
     #expect(process.terminationStatus == 0 && printed == Data(pair.publicKey))
+  }
+
+  @Test("Every module that is shipped can be imported and activated where it says, all of them together")
+  func shipped() async throws {
+    let directory = try TestDirectory()
+    let (appliance, boot) = try await prepared(directory)
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().path + "/etc/modules"
+    let names = try FileManager.default.contentsOfDirectory(atPath: root).sorted()
+    #expect(names.count == 11)
+    for name in names {
+      let bundle = try ModuleArchive.read(root + "/" + name)
+      let archive = Data(try bundle.encoded()).base64EncodedString()
+      let module = try await appliance.importModule(ImportModule(source: name, archive: archive))
+      #expect(module.name == name && !module.description.isEmpty)
+      let lines = try #require(bundle.files[try #require(TreePath("README"))]).content.split(separator: 10)
+      #expect((5...14).contains(lines.count), "the README of \(name) has \(lines.count) lines")
+      _ = try await appliance.activateModule(name, roles: [])
+    }
+    let missing = try #require(try await plan(appliance, "init", boot).wait?.reason)
+    #expect(missing.contains("/state/modulefiles/"))
+    for (file, text) in [
+      ("passwdfile/passwd", "a:x:1:1::/:/bin/sh\n"), ("groupfile/group", "a:x:1:\n"),
+      ("masterauth/authorized_keys", "ssh-ed25519 A\n"), ("slurm/munge.key", "key"),
+    ] { try directory.write(text, to: "state/modulefiles/\(file)") }
+    let plan = try await plan(appliance, "init", boot)
+    #expect(plan.wait == nil, "\(plan.wait?.reason ?? "")")
+    #expect(plan.environment["ASSIGNED"] == "debian-12:1")
+    let hosts = try #require(plan.steps.first { $0.path == "/etc/hosts" })
+    let key = try #require(plan.steps.first { $0.path == "/etc/munge/munge.key" })
+    #expect(key.owner == "munge" && key.group == "munge" && key.mode == 0o400)
+    #expect(await content(appliance, hosts).contains("10.0.0.1 perseid\n"))
+    _ = try await appliance.setNodes(["n0000"], key: "address", value: "10.0.0.21")
+    _ = try await appliance.setNodes(["n0000"], key: "var.hosts_domain", value: "example.org")
+    let again = try #require(try await self.plan(appliance, "ready", boot).steps.first { $0.path == "/etc/hosts" })
+    #expect(await content(appliance, again).contains("\n10.0.0.21 n0000.example.org n0000\n"))
+    try await appliance.close()
+  }
+
+  @Test("An archive is read as its directory is, whatever compressed it, with its one directory left out")
+  func archives() throws {
+    let directory = try TestDirectory()
+    for (path, text) in Self.motd { try directory.write(text, to: "motd/" + path) }
+    let whole = try ModuleArchive.read(directory.path + "/motd")
+    #expect(whole.files.count == Self.motd.count)
+    for (option, name) in [("-cf", "a.tar"), ("-czf", "a.tgz"), ("-cjf", "a.pmod"), ("-cJf", "a.tar.xz")] {
+      for top in ["motd", "."] {
+        let process = Process()
+        process.executableURL = URL(filePath: "/bin/tar")
+        process.arguments = ["-C", directory.path + (top == "." ? "/motd" : ""), option, directory.path + "/" + name, top]
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        let files = try ModuleArchive.read(directory.path + "/" + name).files
+        #expect(files.mapValues(\.content) == whole.files.mapValues(\.content), "\(name) of \(top)")
+      }
+    }
   }
 }

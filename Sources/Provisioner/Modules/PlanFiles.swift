@@ -37,6 +37,11 @@ package struct PlanFiles: Sendable {
     package var replaced: [String]
   }
 
+  /// What a node would boot now, as scripts find it: `debian-12:7`; empty where its capsule does not exist.
+  package func assigned(to node: EffectiveNode) -> String {
+    registry.read { view in view.capsules[node.vnfs]?.currentGeneration.map { "\(node.vnfs):\($0.number)" } ?? "" }
+  }
+
   /// The modules of all levels of a node, the nearest level last.
   package func active(state: String, levels: [String]) -> [Active] {
     let named = registry.read { view in

@@ -15,6 +15,7 @@ package enum NodeKeys {
   package static let reservedVariables: Set<String> = [
     "STATE", "NODENAME", "VNFS", "ENABLED", "DEBUG", "GROUPNAME", "GROUPNAMES", "NODEID", "IPADDR", "VNFSMASTER",
     "MASTER", "DESTDIR", "PATH", "HOME", "IFS", "PWD", "SHELL", "ENV", "BASH_ENV", "USER", "BOOT", "GENERATION",
+    "ASSIGNED",
   ]
 
   /// Sets one key of a node; an empty value gives it back to the group or the defaults.

@@ -70,7 +70,8 @@ package struct PlanMaker: Sendable {
     let levels = NodescriptTree.levels(vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name)
     let active = files.active(state: subject.state, levels: levels)
     let variables = try files.variables(of: subject.node, active)
-    let environment = Self.environment(subject, variables.texts)
+    var environment = Self.environment(subject, variables.texts)
+    environment["ASSIGNED"] = files.assigned(to: subject.node)
     let scripts = try tree.scripts(
       state: subject.state, vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name,
       capsule: try subject.boot?.digest.map { try catalog.nodescripts(of: $0, state: subject.state) } ?? [:])
