@@ -143,7 +143,7 @@ let package = Package(
       [
         "Provisioner", "ConfigurationFile", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat",
         "NetworkTypes", logging,
-      ]),
+      ], exclude: ["OpenAPI"]),
     tests(
       "StateClientTests",
       ["StateClient", "StateProtocol", "CapsuleFormat", "NetworkTypes", "DHCPClient", "DHCPWire", "TestSupport"]),

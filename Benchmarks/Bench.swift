@@ -4,8 +4,8 @@ import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp or boot; all by default),
-/// BENCH_JSON names a file for the figures.
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, unpack or boot; all by
+/// default), BENCH_JSON names a file for the figures.
 @main
 struct Bench {
   static func main() async {
@@ -18,12 +18,15 @@ struct Bench {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
       let only = environment["BENCH_ONLY"] ?? ""
-      guard ["", "dhcp", "tftp", "boot"].contains(only) else {
-        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp and boot")
+      guard ["", "dhcp", "tftp", "unpack", "boot"].contains(only) else {
+        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, unpack and boot")
       }
       var rows: [Row] = []
       if ["", "dhcp"].contains(only) { rows += try await DHCPComparison(rounds: rounds).run { say("bench: \($0)") } }
       if ["", "tftp"].contains(only) { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "unpack"].contains(only) {
+        rows += try await UnpackComparison(rounds: rounds).run { say("bench: \($0)") }
+      }
       if ["", "boot"].contains(only) { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
       if let file = environment["BENCH_JSON"], !file.isEmpty {

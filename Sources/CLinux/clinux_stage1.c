@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_vlan.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
@@ -64,6 +66,38 @@ int clinux_interface_up(const char *name) {
   if ((request.ifr_flags & IFF_UP) != 0) return 0;
   request.ifr_flags |= IFF_UP;
   return interface_request(SIOCSIFFLAGS, &request);
+}
+
+int clinux_interface_down(const char *name) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0 || interface_request(SIOCGIFFLAGS, &request) < 0) return -1;
+  if ((request.ifr_flags & IFF_UP) == 0) return 0;
+  request.ifr_flags &= ~IFF_UP;
+  return interface_request(SIOCSIFFLAGS, &request);
+}
+
+int clinux_interface_rename(const char *name, const char *new_name) {
+  struct ifreq request;
+  if (name_request(&request, name) < 0) return -1;
+  if (strlen(new_name) >= sizeof request.ifr_newname) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  strcpy(request.ifr_newname, new_name);
+  return interface_request(SIOCSIFNAME, &request);
+}
+
+int clinux_vlan_add(const char *name, int id) {
+  struct vlan_ioctl_args request;
+  memset(&request, 0, sizeof request);
+  if (strlen(name) >= sizeof request.device1) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  strcpy(request.device1, name);
+  request.cmd = ADD_VLAN_CMD;
+  request.u.VID = id;
+  return interface_request(SIOCSIFVLAN, &request);
 }
 
 static void put_address(struct sockaddr *place, uint32_t address) {
@@ -196,6 +230,10 @@ int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t l
 
 int clinux_set_attribute_of_link(const char *path, const char *name, const void *value, uint64_t length) {
   return lsetxattr(path, name, value, length, 0);
+}
+
+int64_t clinux_attribute_of_link(const char *path, const char *name, void *value, uint64_t length) {
+  return lgetxattr(path, name, value, length);
 }
 
 const char *clinux_error_text(int code) {

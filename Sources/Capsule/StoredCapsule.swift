@@ -14,6 +14,9 @@ package struct StoredCapsule: Hashable, Sendable {
   package let initramfs: Descriptor
   package let stage1: Descriptor
 
+  /// The root file system as an erofs image; `nil` in capsules that leave root mode overlay out.
+  package var erofs: Descriptor? { manifest.layer(MediaType.erofs) }
+
   /// Bytes of all its blobs.
   package var bytes: Int64 { manifest.layers.reduce(manifest.config.size) { $0 + $1.size } }
 
@@ -24,6 +27,10 @@ package struct StoredCapsule: Hashable, Sendable {
     let manifest: CapsuleManifest = try decode(digest, in: store, what: "manifest")
     guard manifest.schemaVersion == 2, manifest.artifactType == MediaType.capsule else {
       throw bad(digest, "its artifactType is '\(manifest.artifactType)', not '\(MediaType.capsule)'")
+    }
+    guard manifest.layers.count <= CapsuleManifest.layerLimit else {
+      throw bad(
+        digest, "it names \(manifest.layers.count) layers, where \(CapsuleManifest.layerLimit) are allowed")
     }
     for descriptor in [manifest.config] + manifest.layers {
       let size = try store.size(of: descriptor.digest)

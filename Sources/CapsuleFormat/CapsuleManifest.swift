@@ -34,6 +34,8 @@ package struct CapsuleManifest: Hashable, Sendable, Codable {
     layers.first { $0.mediaType == mediaType }
   }
 
+  /// The most layers a manifest may have: each is an open file while a capsule is copied.
+  package static let layerLimit = 128
   /// Largest manifest or configuration that is read, in bytes.
   package static let sizeLimit = 4 << 20
 }

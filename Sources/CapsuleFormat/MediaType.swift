@@ -7,6 +7,8 @@ package enum MediaType {
   /// The root file system: a tar stream in independent zstd frames.
   package static let rootFileSystem = "application/vnd.oci.image.layer.v1.tar+zstd"
   package static let frameIndex = "application/vnd.perseid.capsule.frameindex.v1"
+  /// The root file system as an erofs image.
+  package static let erofs = "application/vnd.perseid.capsule.erofs.v1"
   package static let kernel = "application/vnd.perseid.capsule.kernel.v1"
   package static let initramfs = "application/vnd.perseid.capsule.initramfs.v1"
   /// A cpio image with `/init` alone, to be put behind the initramfs.

@@ -1,5 +1,6 @@
 import DHCPClient
 import Glibc
+import NetworkTypes
 package import StateClient
 package import StateProtocol
 
@@ -13,6 +14,10 @@ package final class Boot {
   /// The card that booted, once it is found.
   package var card: NetworkCard?
   package var cards: [NetworkCard] = []
+  /// What carries the address: the card, or a bond or a VLAN on it.
+  package var interface: String?
+  /// Cards with a carrier on whose network no address was to be had: others are tried before them.
+  var cardsWithoutAnswer: Set<String> = []
   var lease: AcquiredLease?
   package var plan: Plan?
   package let interfaces: any InterfaceControl
@@ -30,7 +35,9 @@ package final class Boot {
 
   /// The appliances: of the kernel command line, else whoever gave the address.
   private var servers: [Endpoint] {
-    commandLine.servers.isEmpty ? lease.map { [Endpoint(address: $0.serverIdentifier)] } ?? [] : commandLine.servers
+    commandLine.servers.isEmpty
+      ? lease.flatMap { $0.serverIdentifier == .any ? nil : [Endpoint(address: $0.serverIdentifier)] } ?? []
+      : commandLine.servers
   }
 
   /// The appliance that is asked.
@@ -69,9 +76,10 @@ package final class Boot {
 
   package func say(_ line: String) { console.say(line) }
 
-  /// A line for whoever looks for a fault: `perseid.debug=1` and above.
-  package func debug(_ line: @autoclosure () -> String) {
-    if commandLine.debug >= 1 { console.say("  \(line())") }
+  /// A line for whoever looks for a fault: `perseid.debug=1` shows what each step finds, 2 the drivers and the kernel's
+  /// own messages too, 3 also the plan in full.
+  package func debug(_ line: @autoclosure () -> String, level: Int = 1) {
+    if commandLine.debug >= level { console.say("  \(line())") }
   }
 
   private var header: EventReport {

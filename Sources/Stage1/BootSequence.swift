@@ -36,7 +36,7 @@ package struct BootSequence {
         try step.run(boot)
         let seconds = now() - started
         boot.keep(StepEvent(step: step.name, outcome: .done, seconds: seconds))
-        boot.debug("\(step.name) done in \(Int(seconds * 1000)) ms")
+        boot.say("\(step.name) done in \(Int(seconds * 1000)) ms")
         next += 1
         if next > furthest {
           furthest = next

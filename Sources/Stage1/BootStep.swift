@@ -22,7 +22,8 @@ extension BootStep {
   package static let all: [BootStep] = [
     BootStep("mounts", "the kernel's file systems are mounted, the command line is read", run: { try Mounts.run($0) }),
     BootStep("modules", "drivers of the network cards are loaded", run: { try CardModules.run($0) }),
-    BootStep("link", "the card that booted is up and has a carrier", run: { try Link.run($0) }),
+    // A card that came late may ask for a driver that nothing asked for before.
+    BootStep("link", "the card that booted is up and has a carrier", retryFrom: "modules", run: { try Link.run($0) }),
     BootStep("address", "the card has an address", retryFrom: "link", run: { try Address.run($0) }),
     BootStep("report", "the appliance has answered state init with a plan", run: { try Report.run($0) }),
     BootStep("devices", "drivers of everything else are loaded", run: { try OtherModules.run($0) }),

@@ -6,4 +6,8 @@ import StateClient
 // the command line's words are not there (/proc is not mounted yet), so the process's number decides.
 if getpid() == 1 && CommandLine.arguments.dropFirst().first != "run" { Stage1.run() }
 
+if CommandLine.arguments.dropFirst().first == "unpack" {
+  exit(UnpackCommand.run(Array(CommandLine.arguments.dropFirst(2))))
+}
+
 exit(ClientCommand.run(Array(CommandLine.arguments.dropFirst())))

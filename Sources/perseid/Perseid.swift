@@ -15,7 +15,7 @@ struct Perseid: AsyncParsableCommand {
     version: "perseid \(Appliance.version)",
     subcommands: [
       Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self, TokenCommand.self,
-      Watch.self, ChangeLog.self, Info.self,
+      Watch.self, RegistryCommand.self, ChangeLog.self, Info.self,
       Doctor.self,
     ])
 }

@@ -21,6 +21,18 @@ package final class Machine: Sendable {
     package static let byDefault: [Firmware] = [.bios, .uefi, .uefiHTTP]
   }
 
+  /// A card that is not booted from.
+  package struct Card: Sendable {
+    package var mac: MACAddress
+    /// Whether it is plugged into the site's switch, or into a network where nobody is.
+    package var isOnSwitch: Bool
+
+    package init(mac: MACAddress, isOnSwitch: Bool) {
+      self.mac = mac
+      self.isOnSwitch = isOnSwitch
+    }
+  }
+
   package struct Configuration: Sendable {
     package var name: String
     package var mac: MACAddress
@@ -30,6 +42,8 @@ package final class Machine: Sendable {
     package var processors: Int
     /// Whether a reset ends it instead.
     package var endsAtReset: Bool
+    /// Cards besides the one it boots from, which come before that one in the order of the bus.
+    package var otherCards: [Card] = []
 
     package init(
       name: String = "machine", mac: MACAddress, firmware: Firmware = .bios, memory: Int = 2048, processors: Int = 2,
@@ -61,16 +75,30 @@ package final class Machine: Sendable {
   package var mac: MACAddress { configuration.mac }
   package var isRunning: Bool { process.isRunning }
 
-  init(_ configuration: Configuration, tap: String, in namespace: NetworkNamespace, directory: String) throws {
+  private let controlSocket: String
+
+  /// - Parameter otherTaps: One for each of the other cards.
+  init(
+    _ configuration: Configuration, tap: String, otherTaps: [String], in namespace: NetworkNamespace,
+    directory: String
+  ) throws {
     self.configuration = configuration
+    controlSocket = "\(directory)/\(configuration.name).qmp"
     let isSecure = configuration.firmware == .uefiSecureBoot
     var arguments = [
       "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off\(isSecure ? ",smm=on" : "")",
       "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "\(configuration.processors)",
       "-m", "\(configuration.memory)", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
       "-serial", "stdio", "-device", "virtio-rng-pci",
-      "-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no",
+      "-qmp", "unix:\(controlSocket),server=on,wait=off",
     ]
+    for (number, (card, tap)) in zip(configuration.otherCards, otherTaps).enumerated() {
+      arguments += [
+        "-netdev", "tap,id=other\(number),ifname=\(tap),script=no,downscript=no",
+        "-device", "virtio-net-pci,netdev=other\(number),mac=\(card.mac),romfile=",
+      ]
+    }
+    arguments += ["-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no"]
     var card = "virtio-net-pci,netdev=net0,mac=\(configuration.mac),bootindex=1"
     switch configuration.firmware {
     case .bios: break
@@ -122,6 +150,20 @@ package final class Machine: Sendable {
   /// allocates memory where it can: it then panics in kmalloc. (The processor must keep the instruction: Swift's own
   /// runtime uses it.)
   package static let kernelArguments = "clearcpuid=cx16"
+
+  /// Pulls the cable of the card it boots from, or puts it in again.
+  package func setLink(_ isUp: Bool) async throws {
+    let talk = """
+      $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!";
+      <$socket>;
+      for (@ARGV[1, 2]) { print $socket "$_\n"; do { $answer = <$socket> // die "gone" } until $answer =~ /"return"|"error"/;
+        die $answer if $answer =~ /"error"/ }
+      """
+    let command = "{ \"execute\": \"set_link\", \"arguments\": { \"name\": \"net0\", \"up\": \(isUp) } }"
+    try await Command(
+      "perl", "-MIO::Socket::UNIX", "-e", talk, controlSocket, "{ \"execute\": \"qmp_capabilities\" }", command
+    ).run(timeout: .seconds(60)).check()
+  }
 
   /// Pulls the plug.
   package func powerOff() async {

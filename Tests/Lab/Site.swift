@@ -20,6 +20,8 @@ package struct Site: Sendable {
   /// Addresses for clients.
   package static let pool = "10.77.0.100-10.77.0.199"
   static let bridge = "lan"
+  /// A switch where nobody answers.
+  static let island = "island"
   /// The switch's end of the cable to the server: everything between them passes here.
   static let uplink = "uplink"
 
@@ -42,12 +44,24 @@ package struct Site: Sendable {
 
   /// Powers a machine on, its network card plugged into the switch.
   package func start(_ configuration: Machine.Configuration) async throws -> Machine {
-    // Interface names are at most 15 characters.
-    let tap = "t" + configuration.mac.formatted(separator: "-").filter { $0 != "-" }
-    if try await Command("ip", "-n", wire.name, "link", "show", tap).run().exitCode != 0 {
-      try await wire.makeTap(tap, into: Self.bridge)
+    let tap = try await tap(of: configuration.mac, on: Self.bridge)
+    var others: [String] = []
+    for card in configuration.otherCards {
+      if !card.isOnSwitch, try await Command("ip", "-n", wire.name, "link", "show", Self.island).run().exitCode != 0 {
+        try await wire.makeBridge(Self.island)
+      }
+      others.append(try await self.tap(of: card.mac, on: card.isOnSwitch ? Self.bridge : Self.island))
     }
-    return try Machine(configuration, tap: tap, in: wire, directory: directory)
+    return try Machine(configuration, tap: tap, otherTaps: others, in: wire, directory: directory)
+  }
+
+  private func tap(of mac: MACAddress, on bridge: String) async throws -> String {
+    // Interface names are at most 15 characters.
+    let tap = "t" + mac.formatted(separator: "-").filter { $0 != "-" }
+    if try await Command("ip", "-n", wire.name, "link", "show", tap).run().exitCode != 0 {
+      try await wire.makeTap(tap, into: bridge)
+    }
+    return tap
   }
 
   /// Follows the packets between the switch and the server, a line of tcpdump's for each.

@@ -159,8 +159,9 @@ func withPort(
 ) async throws {
   let port = try freePort()
   let lines = LogLines()
-  try await withAdmin(limits: limits, logger: Logger(label: "test") { _ in lines }, adjust: { $0.admin.port = port }) {
-    _, appliance in
+  let logger = Logger(label: "test") { _ in lines }
+  func listening(_ configuration: inout Configuration) { configuration.admin.port = port }
+  try await withAdmin(limits: limits, logger: logger, adjust: listening) { _, appliance in
     try await body(port, appliance, lines)
   }
 }

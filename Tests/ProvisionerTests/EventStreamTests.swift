@@ -53,13 +53,14 @@ struct EventStreamTests {
     let (hungUp, continuation) = AsyncStream.makeStream(of: Void.self)
     var pieces: [String] = []
     await #expect(throws: Enough.self) {
-      try await stream.run(hangUp: { continuation.finish() }) { piece in
+      func take(_ piece: [UInt8]) async throws {
         pieces.append(String(decoding: piece, as: UTF8.self))
         guard pieces.count == 3 else { return }
         // Takes nothing until it is left.
         for await _ in hungUp {}
         throw Enough()
       }
+      try await stream.run(hangUp: { continuation.finish() }, take)
     }
     #expect(pieces[0].contains(": watching\n\n"))
     #expect(pieces[1] == ": still there\n\n")

@@ -179,7 +179,8 @@ struct ModuleTests {
     new["nodescripts/init/61-new"] = "echo new\n"
     new["templates/motd"] = "new\n"
     _ = try await appliance.importModule(try Self.archive(new))
-    #expect(try await plan(appliance, "init", boot).steps.map(\.name) == ["50-root", "55-etc-motd", "61-new", "70-both"])
+    #expect(
+      try await plan(appliance, "init", boot).steps.map(\.name) == ["50-root", "55-etc-motd", "61-new", "70-both"])
     let kept = try FileManager.default.contentsOfDirectory(atPath: directory.path + "/state/modules")
     #expect(kept.count == 2)
     try await appliance.close()
@@ -241,8 +242,12 @@ struct ModuleTests {
     (
       ["module.yaml": "name: a\nversion: \"1\"\nfiles: [{ path: /a, site: x, mode: \"999\" }]\n"], "octal"
     ),
-    (["module.yaml": "name: a\nversion: \"1\"\n", "nodescripts/hostname": ""], "nodescripts/hostname is no nodescript"),
-    (["module.yaml": "name: a\nversion: \"1\"\n", "nodescripts/10-a": "", "nodescripts/10-a.server": ""], "10-a.server"),
+    (
+      ["module.yaml": "name: a\nversion: \"1\"\n", "nodescripts/hostname": ""], "nodescripts/hostname is no nodescript"
+    ),
+    (
+      ["module.yaml": "name: a\nversion: \"1\"\n", "nodescripts/10-a": "", "nodescripts/10-a.server": ""], "10-a.server"
+    ),
     (
       [
         "module.yaml": "name: a\nversion: \"1\"\nfiles: [{ path: /a, template: templates/x }]\n",
@@ -277,7 +282,8 @@ struct ModuleTests {
       #expect(try await refusal { try await appliance.importModule(request) }.contains("x.pmod"))
     }
     let link = try TarWriter.header(
-      of: TarEntry(path: try #require(TreePath("module.yaml")), kind: .symbolicLink(target: Array("/etc/passwd".utf8)),
+      of: TarEntry(
+        path: try #require(TreePath("module.yaml")), kind: .symbolicLink(target: Array("/etc/passwd".utf8)),
         mode: 0o777))
     let blob = try ZstdCompressor(level: 1).compress(link + TarWriter.end)
     let request = ImportModule(source: "x.pmod", archive: Data(blob).base64EncodedString())
@@ -311,7 +317,8 @@ struct ModuleTests {
   func shipped() async throws {
     let directory = try TestDirectory()
     let (appliance, boot) = try await prepared(directory)
-    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let root =
+      URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().path + "/etc/modules"
     let names = try FileManager.default.contentsOfDirectory(atPath: root).sorted()
     #expect(names.count == 11)
@@ -354,7 +361,9 @@ struct ModuleTests {
       for top in ["motd", "."] {
         let process = Process()
         process.executableURL = URL(filePath: "/bin/tar")
-        process.arguments = ["-C", directory.path + (top == "." ? "/motd" : ""), option, directory.path + "/" + name, top]
+        process.arguments = [
+          "-C", directory.path + (top == "." ? "/motd" : ""), option, directory.path + "/" + name, top,
+        ]
         try process.run()
         process.waitUntilExit()
         #expect(process.terminationStatus == 0)

@@ -1,5 +1,6 @@
 import CapsuleFormat
 import DHCP
+import Dispatch
 import Foundation
 import NetworkTypes
 import Testing

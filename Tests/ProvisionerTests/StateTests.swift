@@ -220,6 +220,10 @@ struct StateTests {
     #expect(why.generation == 1 && why.digest == boot.digest?.description)
     #expect(why.scripts.map(\.level) == ["group/cluster"] && why.scripts.first?.replaced == ["all"])
     #expect(why.settings.first { $0.key == "debug" }?.from == "group cluster")
+    try directory.write("c", to: "state/nodescripts/burn-in/all/20-c")
+    try directory.write("d", to: "state/nodescripts/ready/node/n0000/30-d.server")
+    let all = try appliance.nodeWhy("n0000").scripts
+    #expect(all.map(\.state) == ["init", "ready", "burn-in"] && all.map(\.onAppliance) == [false, true, false])
     #expect(why.answers.first { $0.client == "iPXE on BIOS" }?.bootFile?.contains("APPLIANCE:9870/ipxe") == true)
     try await appliance.close()
   }

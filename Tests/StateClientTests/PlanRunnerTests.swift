@@ -206,7 +206,8 @@ struct PlanRunnerTests {
     #expect(SmallFile.text(outside) == "theirs" && SmallFile.text(host.destination + "/etc/linked") == "ours")
     #expect(SmallFile.text(host.destination + "/climbed") == "up")
     #expect(!SmallFile.exists(host.destination + "/etc/nobody"))
-    #expect(host.events.first { $0.step == "58-nobody" && $0.outcome == .failed }?.detail?.contains("no 'slurm'") == true)
+    #expect(
+      host.events.first { $0.step == "58-nobody" && $0.outcome == .failed }?.detail?.contains("no 'slurm'") == true)
     #expect(host.events.last?.detail == "/etc/munge/key is as it should be")
     #expect(SmallFile.names(in: host.destination + "/etc/munge") == ["key"])
   }

@@ -27,7 +27,9 @@ struct ShippedModuleTests {
     init(_ layout: Layout, _ shell: String) throws {
       self.shell = shell
       environment["DESTDIR"] = path
-      try write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nmunge:x:110:118::/:/bin/false\nuser:x:1000:1000::/home/user:/bin/sh\n")
+      try write(
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nmunge:x:110:118::/:/bin/false\nuser:x:1000:1000::/home/user:/bin/sh\n")
       try write("/etc/group", "root:x:0:\nmunge:x:118:\n")
       try write("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA root@master\n")
       switch layout {
@@ -95,9 +97,11 @@ struct ShippedModuleTests {
     }
   }
 
-  static let pattern = "eth1:10.1.0.[n+10]/16/10.1.0.254 ib0:10.2.0.[n]/16@mtu=2044 bond0:10.3.0.[n]/24@bond=eth2+eth3@mode=802.3ad bond0.7:10.7.0.[n]/16@vlan=bond0 eth9:dhcp"
+  static let pattern =
+    "eth1:10.1.0.[n+10]/16/10.1.0.254 ib0:10.2.0.[n]/16@mtu=2044 bond0:10.3.0.[n]/24@bond=eth2+eth3@mode=802.3ad bond0.7:10.7.0.[n]/16@vlan=bond0 eth9:dhcp"
 
-  @Test("ipaddr keeps addresses, bonds, VLANs and InfiniBand for what the system has", arguments: shells, Layout.allCases)
+  @Test(
+    "ipaddr keeps addresses, bonds, VLANs and InfiniBand for what the system has", arguments: shells, Layout.allCases)
   func ipaddr(shell: String, layout: Layout) throws {
     let root = try Root(layout, shell)
     for _ in 0..<2 { ok(try root.run("ipaddr/nodescripts/init/60-ipaddr", ["ipaddr": Self.pattern])) }
@@ -139,7 +143,10 @@ struct ShippedModuleTests {
   @Test(
     "ipaddr refuses what is no entry, and says which",
     arguments: shells,
-    ["eth1", "eth1:10.0.0.1", "eth1:10.0.0.[n+300]/16", "eth1:10.0.0.1/33", "../x:10.0.0.1/8", "eth1:dhcp@speed=1", "x:dhcp@vlan=eth0", "eth1:10.0.0.[n*2]/8"])
+    [
+      "eth1", "eth1:10.0.0.1", "eth1:10.0.0.[n+300]/16", "eth1:10.0.0.1/33", "../x:10.0.0.1/8", "eth1:dhcp@speed=1",
+      "x:dhcp@vlan=eth0", "eth1:10.0.0.[n*2]/8",
+    ])
   func ipaddrMistakes(shell: String, entry: String) throws {
     let root = try Root(.debian, shell)
     let result = try root.run("ipaddr/nodescripts/init/60-ipaddr", ["ipaddr": entry])
@@ -164,7 +171,8 @@ struct ShippedModuleTests {
   @Test("passwdfile and groupfile replace and add the site's lines and keep the system's", arguments: shells)
   func accounts(shell: String) throws {
     let root = try Root(.rpm, shell)
-    try root.write("/etc/perseid/passwd", "# site\nuser:x:1000:1000::/home/user:/bin/zsh\nann:x:2000:2000::/home/ann:/bin/sh\n")
+    try root.write(
+      "/etc/perseid/passwd", "# site\nuser:x:1000:1000::/home/user:/bin/zsh\nann:x:2000:2000::/home/ann:/bin/sh\n")
     for _ in 0..<2 { ok(try root.run("passwdfile/nodescripts/60-passwdfile")) }
     #expect(
       root.lines("/etc/passwd") == [

@@ -13,6 +13,10 @@ int clinux_restart(void);
 // ioctl() is variadic, and struct ifreq is a union that Swift cannot name. 0, or -1 with errno.
 int clinux_interface_flags(const char *name, unsigned *flags);
 int clinux_interface_up(const char *name);
+int clinux_interface_down(const char *name);
+int clinux_interface_rename(const char *name, const char *new_name);
+// A tagged network on an interface, by a name that the kernel gives it.
+int clinux_vlan_add(const char *name, int id);
 // Addresses in network order. Sets address, mask and broadcast.
 int clinux_interface_address(const char *name, uint32_t address, uint32_t netmask, uint32_t broadcast);
 // A gateway of 0: the destination is on the link itself. A route that is there already is no error.
@@ -49,6 +53,8 @@ void clinux_restart_on_fault(unsigned seconds);
 // path, and a link itself is meant. 0, or -1 with errno.
 int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t length);
 int clinux_set_attribute_of_link(const char *path, const char *name, const void *value, uint64_t length);
+// The value's length.
+int64_t clinux_attribute_of_link(const char *path, const char *name, void *value, uint64_t length);
 
 // strerrordesc_np() stands behind _GNU_SOURCE: the words for an errno, a constant; NULL for none.
 const char *clinux_error_text(int code);

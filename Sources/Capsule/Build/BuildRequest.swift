@@ -10,6 +10,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var busybox: String
   /// zstd level of the root file system's frames, 1...19.
   package var compressionLevel = 3
+  /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.
+  package var makesErofs = true
 
   package init(source: String, name: String? = nil, nodeExecutable: String, busybox: String) {
     self.source = source
@@ -28,6 +30,8 @@ package struct BuildProgress: Hashable, Sendable {
     case packing
     /// Kernel modules and firmware are put together.
     case initramfs
+    /// Blobs are copied out of a capsule's file, or into one.
+    case copying
     case done
   }
 

@@ -68,9 +68,19 @@ package struct CapsuleBuilder: Sendable {
     try Task.checkCancellation()
     let kernelBlob = try parts.keep(try tree.read(kernel.image), MediaType.kernel)
 
+    let modes = settings.rootModes
+    let erofs =
+      request.makesErofs && modes?.contains(.overlay) != false ? ErofsImage(store: store, scratch: scratch) : nil
+    // A first build of a directory makes both at once; later ones first look whether anything is new.
+    async let early =
+      own == nil && ErofsImage.isInstalled && ErofsImage.isReadyMade(tree)
+      ? erofs?.make(of: tree) : nil
     let root = try await pack(tree, settled: started - settlingSeconds, compressors, own, records, progress: progress)
     parts.writers.append(root.writer)
     let indexBlob = try parts.keep(root.index.encoded(), MediaType.frameIndex)
+    let erofsBlob = try await erofs?.blob(
+      of: tree, root, made: try await early, isWanted: modes?.contains(.overlay) == true, in: &parts, progress: progress
+    )
 
     var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
@@ -79,6 +89,7 @@ package struct CapsuleBuilder: Sendable {
     config.version = settings.version
     config.rootModes = settings.rootModes?.map(\.rawValue)
     var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
+    if let erofsBlob { layers.append(erofsBlob) }
     if !nodescripts.files.isEmpty { layers.append(try parts.keep(try nodescripts.encoded(), MediaType.nodescripts)) }
     if !tools.files.isEmpty { layers.append(try parts.keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(

@@ -32,13 +32,24 @@ struct CapsuleParts {
   mutating func image(_ image: [UInt8], _ mediaType: String, behind early: [UInt8] = []) throws -> Descriptor {
     let digests = [early, image].map { Digest(of: $0).hexadecimal }.joined(separator: "+")
     let key = "\(mediaType) \(digests) libzstd \(ZstdCompressor.libraryVersion) level 9"
-    let blob: Descriptor
-    if let kept = earlier[key], (try? store.size(of: kept.digest)) == kept.size {
-      blob = kept
-    } else {
-      blob = try keep(
-        early + paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image)), mediaType)
-    }
+    if let kept = kept(key) { return kept }
+    let blob = try keep(
+      early + paddedToFour(try ZstdCompressor(level: 9, windowLog: 23).compress(image)), mediaType)
+    images[key] = blob
+    return blob
+  }
+
+  /// The blob that an earlier build made of something.
+  mutating func kept(_ key: String) -> Descriptor? {
+    guard let kept = earlier[key], (try? store.size(of: kept.digest)) == kept.size else { return nil }
+    images[key] = kept
+    return kept
+  }
+
+  /// A blob that is written already, for `kept` of later builds.
+  mutating func keep(_ writer: BlobWriter, _ mediaType: String, as key: String) throws -> Descriptor {
+    writers.append(writer)
+    let blob = try writer.seal(mediaType: mediaType)
     images[key] = blob
     return blob
   }

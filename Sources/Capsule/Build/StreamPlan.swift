@@ -1,4 +1,5 @@
 import CapsuleFormat
+
 import struct Crypto.SHA256
 
 /// Where each entry of a tree stands in its tar stream, and what its bytes there depend on.

@@ -13,7 +13,8 @@ import struct Crypto.SHA256
 package final class BlobWriter {
   private let store: ContentStore
   private let file: FileDescriptor
-  private let temporaryPath: String
+  /// For programs that write the content themselves, before `adopt`.
+  let temporaryPath: String
   private var hash = SHA256()
   /// Bytes written so far.
   package private(set) var count: Int64 = 0
@@ -66,6 +67,42 @@ package final class BlobWriter {
     let descriptor = Descriptor(mediaType: mediaType, digest: digest, size: count)
     sealed = descriptor
     return descriptor
+  }
+
+  /// Takes over what another program has written to `temporaryPath`.
+  ///
+  /// - Parameter body: May change the first 4096 bytes.
+  func adopt(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    while true {
+      try Task.checkCancellation()
+      guard let filled = file.fill(buffer, at: count) else {
+        throw CapsuleError.reading(temporaryPath, errno: errno)
+      }
+      if filled == 0 { return }
+      if count == 0 {
+        let block = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(filled, 4096)])
+        try body(block)
+        guard file.writeAll(UnsafeRawBufferPointer(block), at: 0) else {
+          throw CapsuleError.writing(temporaryPath, errno: errno)
+        }
+      }
+      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
+      count += Int64(filled)
+    }
+  }
+
+  /// What has been written, from its beginning.
+  ///
+  /// - Parameter limit: In bytes; `nil` where there is more.
+  func content(limit: Int) throws(CapsuleError) -> [UInt8]? {
+    guard count <= limit else { return nil }
+    var bytes = [UInt8](repeating: 0, count: Int(count))
+    guard let filled = bytes.withUnsafeMutableBytes({ file.fill($0, at: 0) }), filled == bytes.count else {
+      throw .reading(temporaryPath, errno: errno)
+    }
+    return bytes
   }
 
   /// Gives the sealed content its name. Where the store has it already, the store's own stays.

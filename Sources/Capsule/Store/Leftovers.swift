@@ -44,7 +44,7 @@ enum Leftovers {
 }
 
 /// A directory for one build's scratch files, removed with all that is in it when let go of.
-final class ScratchDirectory {
+final class ScratchDirectory: Sendable {
   let path: String
   private let lock: FileDescriptor
 

@@ -15,6 +15,7 @@ struct DirectoryScanner {
   private var linked: [Inode: TreeBuilder.NodeNumber] = [:]
   private var device: dev_t = 0
   private var contentBytes: UInt64 = 0
+  private var leavesOut = false
   private let progress: ProgressHandler
 
   private struct Inode: Hashable {
@@ -43,10 +44,14 @@ struct DirectoryScanner {
         let child = try path.appending(name: name)
         guard lstat(scanner.source.hostPath(child), &status) == 0 else { throw scanner.failure(child) }
         try scanner.add(child, status)
-        if status.st_mode & S_IFMT == S_IFDIR, status.st_dev == scanner.device { pending.append(child) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { continue }
+        if status.st_dev == scanner.device { pending.append(child) } else { scanner.leavesOut = true }
       }
     }
-    return scanner.builder.finish(source: scanner.source)
+    let isWhole = !scanner.leavesOut
+    var tree = scanner.builder.finish(source: scanner.source)
+    tree.isWhole = isWhole
+    return tree
   }
 
   private init(source: TreeSource, progress: @escaping ProgressHandler) {
@@ -92,7 +97,9 @@ struct DirectoryScanner {
         major: clinux_device_major(UInt64(status.st_rdev)), minor: clinux_device_minor(UInt64(status.st_rdev)))
     case S_IFIFO: entry.kind = .fifo
     // A socket means nothing without the process that made it.
-    default: return
+    default:
+      leavesOut = true
+      return
     }
     let inode = Inode(device: status.st_dev, number: status.st_ino)
     let isLinked = status.st_nlink > 1 && entry.kind != .directory
@@ -102,6 +109,7 @@ struct DirectoryScanner {
     }
     contentBytes += entry.size
     entry.extendedAttributes = try attributes(path)
+    if !entry.extendedAttributes.allSatisfy(TreeBuilder.isKept) { leavesOut = true }
     let number = try builder.add(entry, content: content)
     if isLinked { linked[inode] = number }
   }

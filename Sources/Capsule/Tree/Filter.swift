@@ -30,11 +30,18 @@ final class Filter {
   }
 
   /// Waits for the end, which comes once the whole output has been read.
-  func finish(reading path: String) throws(CapsuleError) {
+  ///
+  /// - Returns: The status as wait(2) has it: 0 for success.
+  func waitForEnd() -> Int32 {
     var status: Int32 = 0
     while waitpid(process, &status, 0) < 0 && errno == EINTR {}
     process = 0
-    guard status == 0 else {
+    return status
+  }
+
+  /// Waits for the end of a program that decompresses.
+  func finish(reading path: String) throws(CapsuleError) {
+    guard waitForEnd() == 0 else {
       throw CapsuleError(
         .badArchive, "\(path) is damaged: \(name) could not decompress it",
         remedy: "Make or copy the archive again, and import that")

@@ -29,12 +29,16 @@ package enum ModuleArchive {
       guard let handle = opendir(path) else { throw CapsuleError.reading(path, errno: errno) }
       defer { closedir(handle) }
       while let entry = readdir(handle) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+          String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
         // Hidden files are a version control's, an editor's or a desktop's.
         if name.hasPrefix(".") { continue }
         let child = inside.isEmpty ? name : "\(inside)/\(name)"
         var status = stat()
-        guard lstat("\(top)/\(child)", &status) == 0 else { throw CapsuleError.reading("\(top)/\(child)", errno: errno) }
+        guard lstat("\(top)/\(child)", &status) == 0 else {
+          throw CapsuleError.reading("\(top)/\(child)", errno: errno)
+        }
         switch status.st_mode & S_IFMT {
         case S_IFDIR: try walk(child)
         case S_IFREG:
@@ -44,7 +48,8 @@ package enum ModuleArchive {
             throw unfit(top, "it is larger than \(FileBundle.streamLimit) bytes or \(FileBundle.entryLimit) files")
           }
           bundle.files[treePath] = FileBundle.File(
-            isExecutable: status.st_mode & 0o111 != 0, content: try whole("\(top)/\(child)", limit: FileBundle.streamLimit))
+            isExecutable: status.st_mode & 0o111 != 0,
+            content: try whole("\(top)/\(child)", limit: FileBundle.streamLimit))
         default: throw unfit(top, "'\(child)' is neither a file nor a directory")
         }
       }

@@ -95,7 +95,7 @@ struct TreeBuilder {
   }
 
   /// Attributes that mean something on another machine. Those of overlay file systems describe layers.
-  private static func isKept(_ attribute: ExtendedAttribute) -> Bool {
+  static func isKept(_ attribute: ExtendedAttribute) -> Bool {
     let name = String(decoding: attribute.name, as: UTF8.self)
     if name.hasPrefix("trusted.overlay.") || name.hasPrefix("user.overlay.") { return false }
     return name.hasPrefix("user.") || name.hasPrefix("security.") || name.hasPrefix("trusted.")

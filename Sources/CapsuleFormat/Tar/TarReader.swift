@@ -18,8 +18,8 @@ package struct TarReader {
 
   private var state = State.header
   private var pending: [UInt8] = []
-  /// Bytes taken so far.
-  private var position: UInt64 = 0
+  /// Bytes taken or skipped so far.
+  package private(set) var position: UInt64 = 0
   /// The current content: what is left of each segment, the next one last.
   private var segments: [SparseSegment] = []
   private var paddingLength = 0
@@ -71,6 +71,20 @@ package struct TarReader {
 
   package mutating func consume(_ bytes: [UInt8], into sink: inout some TarSink) throws {
     try bytes.withUnsafeBytes { try consume($0, into: &sink) }
+  }
+
+  /// Leaves out what is left of the current entry's content, for who finds it by its place in the archive.
+  ///
+  /// - Returns: The bytes that are not to be pushed in, padding included; 0 between entries.
+  package mutating func skipContent(into sink: inout some TarSink) throws -> UInt64 {
+    guard case .content = state else { return 0 }
+    // Their sum is the entry's stored size, which fits.
+    let skipped = segments.reduce(UInt64(paddingLength)) { $0 + $1.length }
+    segments = []
+    position += skipped
+    try sink.endEntry()
+    state = .header
+    return skipped
   }
 
   /// To be called when there is no more: throws `TarError.truncated` where something is missing.

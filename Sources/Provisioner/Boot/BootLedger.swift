@@ -300,12 +300,17 @@ package final class BootLedger: Sendable {
 
   /// Tells those who watch right now what a machine is busy with, and nobody later: that it came so far shows in what
   /// follows. Returns at once.
-  package func show(_ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String) {
+  package func show(
+    _ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String, completed: Int64? = nil,
+    total: Int64? = nil
+  ) {
     guard timeline.isWatched else { return }
     let node = registry.read { $0.node(with: mac)?.name }
     let boot = state.withLock { $0.attempts[mac]?.id }
     timeline.show(
-      TimelineEvent(at: .now, source: source, event: event, detail: detail, node: node, mac: mac, boot: boot))
+      TimelineEvent(
+        at: .now, source: source, event: event, detail: detail, node: node, mac: mac, boot: boot, completed: completed,
+        total: total))
   }
 
   /// Says what happened to a machine. Returns at once.

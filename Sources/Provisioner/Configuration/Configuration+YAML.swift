@@ -62,8 +62,10 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-    if let section = try root.section("provisioner", allowed: ["port"]) {
+    if let section = try root.section("provisioner", allowed: ["port", "concurrentBoots"]) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
+      result.provisioner.concurrentBoots =
+        try section.integer("concurrentBoots", 0...100_000, unit: "nodes") ?? result.provisioner.concurrentBoots
     }
     if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port

@@ -59,6 +59,8 @@ package struct Configuration: Hashable, Sendable {
 
   package struct Provisioner: Hashable, Sendable {
     package var port = 9870
+    /// Nodes that may fetch their roots at a time; 0 is any number.
+    package var concurrentBoots = 0
   }
 
   package struct Admin: Hashable, Sendable {

@@ -37,7 +37,8 @@ extension Appliance {
       bundle = try FileBundle(decoding: [UInt8](archive))
     } catch {
       throw ApplianceError(
-        .refused, "The module \(printable(source, 200)) cannot be imported: its archive is damaged or not fit: \(error).")
+        .refused,
+        "The module \(printable(source, 200)) cannot be imported: its archive is damaged or not fit: \(error).")
     }
     let module = try Module(bundle, source: source, identity: ModuleStore.identity(bundle))
     return try await changingModules {
@@ -146,7 +147,8 @@ extension Appliance {
     return try await body()
   }
 
-  private func setActive(_ name: String, _ change: @escaping @Sendable ([String]) -> [String]) async throws -> [String] {
+  private func setActive(_ name: String, _ change: @escaping @Sendable ([String]) -> [String]) async throws -> [String]
+  {
     let who = Changer.name
     let active = try await registry.update { view in
       guard var record = view.modules[name] else { throw Self.noModule(name) }

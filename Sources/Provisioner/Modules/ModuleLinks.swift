@@ -28,12 +28,12 @@ struct ModuleLinks {
   func inTheWay(of module: Module, at role: ModuleRole) -> [String] {
     let names = Set(module.scripts(in: role.state).map(\.name))
     let directory = "\(nodescripts)/\(role)"
-    return ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted().map { "\(directory)/\($0)" }
-      .filter { path in
-        let file = path.split(separator: "/").last.map(String.init) ?? ""
-        guard let (name, _) = NodescriptName.parse(file), names.contains(name) else { return false }
-        return Self.module(of: path) == nil
-      }
+    let files = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return files.sorted().map { "\(directory)/\($0)" }.filter { path in
+      let file = path.split(separator: "/").last.map(String.init) ?? ""
+      guard let (name, _) = NodescriptName.parse(file), names.contains(name) else { return false }
+      return Self.module(of: path) == nil
+    }
   }
 
   /// Makes the links what they are to be: those that are missing are made, those of modules no longer active removed.
@@ -44,7 +44,8 @@ struct ModuleLinks {
       do {
         try FileManager.default.createDirectory(atPath: "/" + directory, withIntermediateDirectories: true)
       } catch {
-        throw ApplianceError(.failed, "The directory /\(directory) cannot be made: \(error). Remove what is in its way.")
+        throw ApplianceError(
+          .failed, "The directory /\(directory) cannot be made: \(error). Remove what is in its way.")
       }
       try ModuleStore.link(path, to: target)
     }

@@ -39,7 +39,8 @@ extension ModuleManifest {
       guard NodeKeys.isVariable(name), !NodeKeys.reservedVariables.contains(name), !TemplateNames.own.contains(name)
       else {
         throw all.error(
-          name, "it is no name for a variable: letters, digits and underscores, no digit first, none of the appliance's.")
+          name,
+          "it is no name for a variable: letters, digits and underscores, no digit first, none of the appliance's.")
       }
       guard let section = try all.section(name, allowed: ["type", "default", "description"]) else {
         throw all.error(name, "found nothing.")

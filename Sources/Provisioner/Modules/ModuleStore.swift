@@ -116,7 +116,8 @@ package final class ModuleStore: Sendable {
     unlink(new)
     guard symlink(target, new) == 0, rename(new, path) == 0 else {
       throw ApplianceError(
-        .failed, "The link \(path) cannot be made: \(String(cString: strerror(errno))). Remove what is there, and retry.")
+        .failed,
+        "The link \(path) cannot be made: \(String(cString: strerror(errno))). Remove what is there, and retry.")
     }
   }
 

@@ -30,6 +30,12 @@ package struct NodescriptTree: Sendable {
     self.files = files
   }
 
+  /// The states that have a directory.
+  package var states: [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return names.filter(NodeName.isValidState).sorted()
+  }
+
   /// The scripts of a state for a node, in the order in which they run.
   /// - Parameter capsule: What the capsule itself carries for the state, by file name. The appliance's own files at
   ///   `vnfs/NAME` replace those of the same base name.

@@ -30,7 +30,7 @@ extension Appliance {
       let file = answer.bootFile?.replacing("http://\(server):", with: "http://APPLIANCE:")
       return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
     }
-    let scripts = try ["init", "ready"].flatMap { state in
+    let scripts = try states.flatMap { state in
       let carried = try generation.map { try catalog.nodescripts(of: $0.digest, state: state) } ?? [:]
       return try nodescripts.scripts(
         state: state, vnfs: node.vnfs, groups: node.groups, node: node.name, capsule: carried
@@ -52,6 +52,16 @@ extension Appliance {
       generation: generation?.number, digest: generation?.digest.description,
       heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategyView(of: node.node.macs),
       answers: answers, scripts: scripts, files: files, settings: settings(of: node, levels))
+  }
+
+  /// Every state that there is something for: in the order in which nodes come to them, then by name.
+  private var states: [String] {
+    var states = ["init"]
+    while let last = states.last, let next = configuration.states.next(after: last), !states.contains(next) {
+      states.append(next)
+    }
+    let others = Set(configuration.states.named.keys).union(nodescripts.states)
+    return states + others.subtracting(states).sorted()
   }
 
   private static func view(_ heard: FirmwareTrials.Heard) -> WhyView.Heard {

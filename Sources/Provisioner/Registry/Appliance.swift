@@ -117,7 +117,9 @@ package final class Appliance: Service, Sendable {
     let maker = PlanMaker(
       tree: nodescripts, modules: moduleStore, files: planFiles, rendered: rendered, catalog: catalog,
       settings: configuration.states)
-    let states = StateService(registry: registry, ledger: ledger, board: board, maker: maker)
+    let states = StateService(
+      registry: registry, ledger: ledger, board: board, maker: maker,
+      admission: Admission(limit: configuration.provisioner.concurrentBoots))
     nodeService = NodeService(
       registry: registry, ledger: ledger, catalog: catalog, content: bootContent, rendered: rendered, states: states,
       logger: logger)

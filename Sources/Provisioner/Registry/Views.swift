@@ -201,7 +201,7 @@ package struct WhyView: Hashable, Sendable, Codable {
   @OrNull package var strategy: Strategy?
   /// For each kind of firmware and loader: what it is answered.
   package var answers: [Answer]
-  /// The scripts of `init` and `ready`, in order.
+  /// The scripts of each state, in order.
   package var scripts: [Script]
   /// The files that modules bring, in each of these states.
   package var files: [File]

@@ -7,6 +7,8 @@ package struct StateService: Sendable {
   private let ledger: BootLedger
   private let board: StatusBoard
   private let maker: PlanMaker
+  private let admission: Admission
+  private let correction = CapsuleCorrection()
 
   /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
   private var heldSeconds: Int { 3 + registry.read { $0.heldNodes } / 100 }
@@ -14,7 +16,10 @@ package struct StateService: Sendable {
   /// Seconds after which a machine that has to wait asks again.
   package static let waitSeconds = 10
 
-  package init(registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker) {
+  package init(
+    registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker, admission: Admission = .init(limit: 0)
+  ) {
+    self.admission = admission
     self.registry = registry
     self.ledger = ledger
     self.board = board
@@ -56,7 +61,7 @@ package struct StateService: Sendable {
     if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
       ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
-    let plan = try await answer(report, node, boot, card, origin)
+    let plan = try await answer(report, node, boot, card, origin, now.time)
     if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
       ledger.record(card, .state, "wait", wait.reason, now: now.time)
     }
@@ -64,7 +69,8 @@ package struct StateService: Sendable {
   }
 
   private func answer(
-    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin
+    _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin,
+    _ now: Timestamp
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
@@ -91,6 +97,19 @@ package struct StateService: Sendable {
       guard boot?.digest != nil else {
         return wait("capsule \(boot?.vnfs ?? node.vnfs) is not there: import it, or assign another to \(node.name)")
       }
+      if let boot, boot.vnfs != node.vnfs, registry.read({ $0.capsules[node.vnfs] != nil }),
+        correction.isDue(node.name, now: now)
+      {
+        admission.leave(node.name)
+        var plan = wait("\(node.name) has booted capsule \(boot.vnfs), and \(node.vnfs) is assigned to it now")
+        plan.restart = plan.wait?.reason
+        return plan
+      }
+      if let count = admission.admit(node.name, now: now) {
+        return wait("\(count) nodes are fetching their roots, as many as may at a time (provisioner.concurrentBoots)")
+      }
+    } else {
+      admission.leave(node.name)
     }
     do {
       return try await maker.plan(for: subject)
@@ -181,12 +200,24 @@ package struct StateService: Sendable {
     if let boot, boot.node == node?.name {
       ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
     }
-    for event in report.events {
+    let lastProgress = report.events.lastIndex(where: Self.isPlainProgress)
+    for (index, event) in report.events.enumerated() {
       let name = Self.line(event.step, 64)
       let words = Self.words(event)
-      ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      if Self.isPlainProgress(event) {
+        // For who watches, and no more than one of a report: that it came so far shows in what follows.
+        guard index == lastProgress else { continue }
+        ledger.show(
+          card, .step, "\(name) progress", words, completed: event.completedBytes, total: event.totalBytes)
+      } else {
+        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+      }
       if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }
+  }
+
+  private static func isPlainProgress(_ event: StepEvent) -> Bool {
+    event.outcome == .progress && (event.detail ?? "").isEmpty
   }
 
   private static func words(_ event: StepEvent) -> String {

@@ -21,10 +21,13 @@ package struct TimelineEvent: Hashable, Sendable, Codable {
   package var boot: String?
   /// What it took, where it is over.
   package var seconds: Double?
+  /// How far it has come, and how far it goes, in bytes: only shown to who watches, never written.
+  package var completed: Int64?
+  package var total: Int64?
 
   package init(
     at: Timestamp, source: Source, event: String, detail: String, node: String? = nil, mac: MACAddress? = nil,
-    boot: String? = nil, seconds: Double? = nil
+    boot: String? = nil, seconds: Double? = nil, completed: Int64? = nil, total: Int64? = nil
   ) {
     self.at = at
     self.source = source
@@ -34,5 +37,7 @@ package struct TimelineEvent: Hashable, Sendable, Codable {
     self.mac = mac
     self.boot = boot
     self.seconds = seconds
+    self.completed = completed
+    self.total = total
   }
 }

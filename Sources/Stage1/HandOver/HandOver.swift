@@ -18,7 +18,8 @@ enum HandOver {
     let generation = plan.steps.lazy.compactMap(\.root).first?.generation.description
     let record = NodeRecord(
       server: server.address, port: server.port, boot: boot.commandLine.boot, nodeName: plan.nodeName,
-      hardwareAddresses: NetworkCard.addresses(first: card.hardwareAddress, of: boot.cards), interface: card.name,
+      hardwareAddresses: NetworkCard.addresses(first: card.hardwareAddress, of: boot.cards),
+      interface: boot.interface ?? card.name,
       generation: generation, nextState: plan.nextState ?? "ready", intervalSeconds: plan.intervalSeconds)
     try SmallFile.write(NodeRecord.path, try ProtocolJSON.encode(record))
     if let lease = boot.lease { try SmallFile.write(LeaseRecord.path, try ProtocolJSON.encode(LeaseRecord(lease))) }

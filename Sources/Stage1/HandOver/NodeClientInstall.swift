@@ -122,7 +122,7 @@ package enum NodeClientInstall {
 
   private static func copy(_ program: String, to path: String, in root: RootedPath) throws {
     let place = try root.resolve(path)
-    try SmallFile.makeDirectories(String(place[..<(place.lastIndex(of: "/") ?? place.startIndex)]))
+    try root.makeDirectory(of: place, label: SecurityLabel.expected(at: place))
     unlink(place)
     let input = try OpenFile(program, flags: O_RDONLY)
     let output = try OpenFile(place, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o755)
@@ -132,6 +132,8 @@ package enum NodeClientInstall {
       copied = try check("copy \(program) to \(place)") { sendfile(output.descriptor, input.descriptor, nil, 64 << 20) }
     }
     try check("set the mode of \(place)") { fchmod(output.descriptor, 0o755) }
+    // As the system's other programs: a library's label would keep its init from running it.
+    if let programs = try? root.resolve("/usr/bin") { SecurityLabel.set(SecurityLabel.of(programs), on: place) }
   }
 }
 

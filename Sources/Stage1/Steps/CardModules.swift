@@ -29,7 +29,7 @@ enum OtherModules {
 
   /// A driver that does not load is told, and is no reason to stop: the card may be another one's.
   static func tell(_ loader: ModuleLoader, _ boot: Boot) {
-    boot.debug("modules: \(loader.loaded.map(\.description).joined(separator: " "))")
+    boot.debug("modules: \(loader.loaded.map(\.description).joined(separator: " "))", level: 2)
     for failure in loader.failures { boot.debug("module \(failure)") }
   }
 }

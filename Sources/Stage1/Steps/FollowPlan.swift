@@ -10,6 +10,10 @@ enum FollowPlan {
       throw StepFailure(
         what: "the plan for \(plan.nodeName) has no step that fills the root; assign it a capsule", canRetry: true)
     }
+    for step in plan.steps {
+      boot.debug("\(step.name) of \(step.level): \(step.kind.text), \(step.length) bytes, \(step.digest)", level: 3)
+    }
+    for (name, value) in plan.environment.sorted(by: { $0.key < $1.key }) { boot.debug("\(name)=\(value)", level: 3) }
     if plan.steps.contains(where: { $0.kind == .script }) { Shell.installApplets() }
     // What an earlier try filled is gone: scripts before the root find the same as the first time.
     while umount2(boot.newRoot, CInt(MNT_DETACH)) == 0 {}
@@ -31,7 +35,7 @@ struct Stage1Host: PlanHost {
 
   func report(_ event: StepEvent, through client: inout StateClient) {
     if event.outcome == .done, let seconds = event.seconds {
-      boot.debug("step \(event.step) done in \(Int(seconds * 1000)) ms")
+      boot.say("step \(event.step) done in \(Int(seconds * 1000)) ms")
     }
     boot.report(event, through: &client)
   }

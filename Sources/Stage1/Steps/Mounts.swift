@@ -43,7 +43,13 @@ enum Mounts {
     boot.commandLine = KernelCommandLine(SmallFile.text("/proc/cmdline") ?? "")
     boot.console.close()
     boot.console = .open()
-    let release = MachineFacts.read(generation: nil).kernelRelease
-    boot.say("stage 1, \(release), boot \(boot.commandLine.boot ?? "without a name")")
+    let facts = MachineFacts.read(generation: nil)
+    boot.say(
+      "stage 1, Linux \(facts.kernelRelease), \(facts.processors) processors, \(facts.memoryBytes >> 20) MiB, boot "
+        + (boot.commandLine.boot ?? "without a name"))
+    if boot.commandLine.debug >= 2, let file = try? OpenFile("/proc/sys/kernel/printk", flags: O_WRONLY) {
+      // Every message of the kernel's, on every console.
+      _ = write(file.descriptor, "8\n", 2)
+    }
   }
 }

@@ -5,6 +5,7 @@ package enum ClientCommand {
   private static let usage = """
     usage: perseid-node [run]         report the node's state, follow the appliance's plans, keep the lease
            perseid-node state WORD    report a state once, and follow its plan
+           perseid-node unpack ...    unpack a capsule's root file system, as stage 1 does
            perseid-node --version
 
     """

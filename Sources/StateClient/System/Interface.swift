@@ -16,6 +16,16 @@ package protocol InterfaceControl {
   func setMTU(_ bytes: UInt16, on name: String) throws(SystemError)
   /// `nil` while the interface is down.
   func hasCarrier(_ name: String) -> Bool?
+  func exists(_ name: String) -> Bool
+  func bringDown(_ name: String) throws(SystemError)
+  /// Adds a tagged network (IEEE 802.1Q) on an interface.
+  func addVLAN(_ id: UInt16, on base: String, named name: String) throws(SystemError)
+  /// Makes an empty bond (kernel documentation, networking/bonding).
+  func addBond(_ name: String) throws(SystemError)
+  func setBond(_ option: String, to value: String, of name: String) throws(SystemError)
+  func members(ofBond name: String) -> [String]
+  /// Adds an interface that is down to a bond.
+  func addMember(_ member: String, toBond name: String) throws(SystemError)
 }
 
 extension InterfaceControl {
@@ -73,6 +83,44 @@ package struct KernelInterfaces: InterfaceControl {
 
   package func hasCarrier(_ name: String) -> Bool? {
     SmallFile.text("/sys/class/net/\(name)/carrier").map { $0 == "1" }
+  }
+
+  package func exists(_ name: String) -> Bool { SmallFile.exists("/sys/class/net/\(name)") }
+
+  package func bringDown(_ name: String) throws(SystemError) {
+    try check("take \(name) down") { clinux_interface_down(name) }
+  }
+
+  package func addVLAN(_ id: UInt16, on base: String, named name: String) throws(SystemError) {
+    let before = Set(SmallFile.names(in: "/sys/class/net"))
+    try check("add VLAN \(id) on \(base)") { clinux_vlan_add(base, CInt(id)) }
+    // The kernel gives it a name of its own.
+    guard let made = SmallFile.names(in: "/sys/class/net").first(where: { !before.contains($0) }) else {
+      throw SystemError("find VLAN \(id) on \(base)", code: ENODEV)
+    }
+    if made != name { try check("name \(made) \(name)") { clinux_interface_rename(made, name) } }
+  }
+
+  package func addBond(_ name: String) throws(SystemError) {
+    try Self.put("+\(name)", into: "/sys/class/net/bonding_masters")
+  }
+
+  package func setBond(_ option: String, to value: String, of name: String) throws(SystemError) {
+    try Self.put(value, into: "/sys/class/net/\(name)/bonding/\(option)")
+  }
+
+  package func members(ofBond name: String) -> [String] {
+    (SmallFile.text("/sys/class/net/\(name)/bonding/slaves") ?? "").split(separator: " ").map(String.init)
+  }
+
+  package func addMember(_ member: String, toBond name: String) throws(SystemError) {
+    try Self.put("+\(member)", into: "/sys/class/net/\(name)/bonding/slaves")
+  }
+
+  private static func put(_ text: String, into path: String) throws(SystemError) {
+    let file = try OpenFile(path, flags: O_WRONLY)
+    let bytes = Array(text.utf8)
+    try check("write '\(text)' into \(path)") { write(file.descriptor, bytes, bytes.count) }
   }
 
   /// Whether any interface holds the address.

@@ -69,7 +69,9 @@ package struct NetworkCard: Hashable, Sendable {
       let card = directory + "/" + name
       guard SmallFile.exists(card + "/device"), SmallFile.text(card + "/type") == "1",
         !SmallFile.exists(card + "/wireless"),
-        let address = SmallFile.text(card + "/address").flatMap({ MACAddress($0) }), address.isUnicast
+        // In a bond every card has the bond's address; its own is what the appliance knows it by.
+        let address = (SmallFile.text(card + "/bonding_slave/perm_hwaddr") ?? SmallFile.text(card + "/address"))
+          .flatMap({ MACAddress($0) }), address.isUnicast
       else { return nil }
       return NetworkCard(name: name, hardwareAddress: address)
     }

@@ -55,13 +55,23 @@ package struct RootedPath {
     return lstat(parent + path[slash...], &status) == 0
   }
 
-  /// Puts a file there, with the directories above it.
+  /// Puts a file there, with the directories above it, labelled as what was there.
   package func replace(_ path: String, with bytes: [UInt8], mode: mode_t) throws(SystemError) {
     let place = try resolve(path)
-    if let slash = place.lastIndex(of: "/"), slash != place.startIndex {
-      try SmallFile.makeDirectories(String(place[..<slash]))
-    }
+    let label = SecurityLabel.expected(at: place)
+    try makeDirectory(of: place, label: label)
     try SmallFile.write(place, bytes, mode: mode)
+    SecurityLabel.set(label, on: place)
+  }
+
+  /// Makes the directories above a resolved place, each with the label that is given.
+  package func makeDirectory(of place: String, label: [UInt8]?) throws(SystemError) {
+    guard let slash = place.lastIndex(of: "/"), slash != place.startIndex else { return }
+    let directory = String(place[..<slash])
+    if SmallFile.exists(directory) { return }
+    try makeDirectory(of: directory, label: label)
+    try SmallFile.makeDirectories(directory)
+    SecurityLabel.set(label, on: directory)
   }
 
   /// Puts a symbolic link there, in place of one that is there.

@@ -29,9 +29,11 @@ private func writeAll(_ descriptor: Int32, _ bytes: ArraySlice<UInt8>) -> Bool {
 }
 
 /// Columns of the terminal on standard output; `nil` where there is none.
-func terminalWidth() -> Int? {
-  guard isatty(STDOUT_FILENO) == 1 else { return nil }
+func terminalWidth() -> Int? { isatty(STDOUT_FILENO) == 1 ? terminalSize().columns : nil }
+
+/// Of the terminal on standard output, 80 by 24 where that is not known.
+func terminalSize() -> (columns: Int, lines: Int) {
   var size = winsize()
-  guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-  return Int(size.ws_col)
+  guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return (80, 24) }
+  return (Int(size.ws_col), Int(size.ws_row))
 }

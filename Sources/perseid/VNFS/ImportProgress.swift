@@ -60,6 +60,7 @@ final class ImportProgress: Sendable {
     case .reading: "reading the tree"
     case .packing: "packing the root file system"
     case .initramfs: "putting the initramfs together"
+    case .copying: "copying the capsule"
     case .done: "done"
     }
   }

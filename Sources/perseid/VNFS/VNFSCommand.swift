@@ -4,5 +4,6 @@ import ArgumentParser
 struct VNFSCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vnfs", abstract: "Capsules: what nodes boot into.",
-    subcommands: [VNFSImport.self, VNFSList.self, VNFSShow.self, VNFSDelete.self], aliases: ["capsule"])
+    subcommands: [VNFSImport.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSDelete.self], aliases: ["capsule"]
+  )
 }

@@ -7,9 +7,11 @@ import Provisioner
 /// the name is given by it.
 struct VNFSImport: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "import", abstract: "Make a capsule of a root file system: a directory, or a tar archive.")
+    commandName: "import",
+    abstract: "Take a .capsule file, or make a capsule of a root file system: a directory, or a tar archive.")
 
-  @Argument(help: "A directory, or a tar archive (plain, gzip, xz, bzip2 or zstd).", completion: .file())
+  @Argument(
+    help: "A .capsule file, a directory, or a tar archive (plain, gzip, xz, bzip2 or zstd).", completion: .file())
   var source: String
 
   @Option(name: .long, help: "The capsule's name (default: after the tree's os-release, such as debian-12).")
@@ -29,12 +31,15 @@ struct VNFSImport: AsyncParsableCommand {
     do {
       defer { progress.finish() }
       capsule = try await interruptible { [request] in
-        let builder = CapsuleBuilder(store: try ContentStore(directory: configuration.paths.state))
-        return try await builder.build(request) { progress.report($0) }
+        let store = try ContentStore(directory: configuration.paths.state)
+        if try request.source.hasSuffix(".capsule") || CapsuleArchive.isCapsule(request.source) {
+          return try await CapsuleArchive.import(request.source, into: store) { progress.report($0) }.capsule
+        }
+        return try await CapsuleBuilder(store: store).build(request) { progress.report($0) }
       }
     }
     let registration = try AdminRequest(
-      .post, ["vnfs"], json: RegisterCapsule(name: capsule.config.name, digest: capsule.digest))
+      .post, ["vnfs"], json: RegisterCapsule(name: name ?? capsule.config.name, digest: capsule.digest))
     let json = try await Access.with(common) { try await $0.json(registration) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let view: CapsuleView = try Access.decode(json)

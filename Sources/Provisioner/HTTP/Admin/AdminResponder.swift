@@ -11,8 +11,6 @@ struct AdminResponder: HTTPResponder {
   /// Who a request is from.
   /// - Throws: `ApplianceError` where nobody is to be answered.
   private let identify: @Sendable (Request, AdminContext) async throws -> AdminCaller
-  /// Largest body that is read, in bytes.
-  static let bodyLimit = 1 << 20
 
   init(
     _ appliance: Appliance, identify: @escaping @Sendable (Request, AdminContext) async throws -> AdminCaller
@@ -44,7 +42,12 @@ struct AdminResponder: HTTPResponder {
       case .stream(let type, let writing): return Self.stream(type, writing)
       }
     } catch {
-      return Self.refusal(error)
+      var response = Self.refusal(error)
+      if response.status == .methodNotAllowed {
+        // RFC 9110, section 15.5.6: "The origin server MUST generate an Allow header field".
+        response.headers[.allow] = Self.methods(request.uri.path).joined(separator: ", ")
+      }
+      return response
     }
   }
 
@@ -52,20 +55,24 @@ struct AdminResponder: HTTPResponder {
 
   private func find(_ request: Request) throws -> (AdminRoute, pieces: [String: String]) {
     let pieces = try Self.pieces(request.uri.path)
-    var others: [String] = []
-    for route in AdminRoutes.all {
-      guard let values = route.match(pieces) else { continue }
-      if route.method.rawValue == request.method.rawValue { return (route, values) }
-      others.append(route.method.rawValue)
+    for route in AdminRoutes.all where route.method.rawValue == request.method.rawValue {
+      if let values = route.match(pieces) { return (route, values) }
     }
     let path = printable(request.uri.path, 200)
+    let others = Self.methods(request.uri.path)
     guard others.isEmpty else {
       throw ApplianceError(
         .notAllowed,
-        "\(printable(request.method.rawValue, 20)) is not answered for \(path); allowed is \(others.joined(separator: ", "))."
-      )
+        "\(printable(request.method.rawValue, 20)) is not answered for \(path); allowed is "
+          + others.joined(separator: ", ") + ".")
     }
     throw ApplianceError(.notFound, "There is nothing at \(path). /api/v1/openapi.json lists what there is.")
+  }
+
+  /// What a path is answered for.
+  private static func methods(_ path: String) -> [String] {
+    guard let pieces = try? pieces(path) else { return [] }
+    return AdminRoutes.all.filter { $0.match(pieces) != nil }.map(\.method.rawValue)
   }
 
   /// The pieces behind `/api/v1/`, each decoded by itself, so that no name can become a path.
@@ -111,9 +118,9 @@ struct AdminResponder: HTTPResponder {
         .invalid, "Content-Type: found '\(printable(type, 64))', allowed is application/json, or none at all.")
     }
     do {
-      return Array(try await request.body.collect(upTo: bodyLimit).readableBytesView)
+      return Array(try await request.body.collect(upTo: route.bodyLimit).readableBytesView)
     } catch is NIOTooManyBytesError {
-      throw ApplianceError(.tooLarge, "The request's body is larger than \(bodyLimit) bytes.")
+      throw ApplianceError(.tooLarge, "The request's body is larger than \(route.bodyLimit) bytes.")
     }
   }
 

@@ -31,6 +31,8 @@ struct AdminRoute: Sendable {
   /// What the request's body is; `nil` where it has none.
   let body: Schema?
   let reply: Reply
+  /// Largest body that is read, in bytes.
+  var bodyLimit = 1 << 20
   let respond: @Sendable (AdminCall) async throws -> AdminReply
 
   /// A request without a body.
@@ -65,6 +67,13 @@ struct AdminRoute: Sendable {
       method: .get, path: path, role: role, summary: summary, query: query, body: nil,
       reply: .stream(type: type, words: words)
     ) { call in .stream(type, try await handler(call)) }
+  }
+
+  /// The same with larger bodies.
+  func reading(upTo bytes: Int) -> AdminRoute {
+    var route = self
+    route.bodyLimit = bytes
+    return route
   }
 
   /// The names in braces.

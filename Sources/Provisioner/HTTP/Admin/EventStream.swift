@@ -69,7 +69,7 @@ struct EventStream: Sendable {
       tasks.addTask {
         while true {
           try await Task.sleep(for: .seconds(limits.keepAliveSeconds))
-          if writing.lasts(longerThan: limits.stallSeconds) { return hangUp() }
+          if writing.lasts(longerThan: limits.stallSeconds) { hangUp() }
           reader.poke()
         }
       }

@@ -3,6 +3,15 @@ extension AdminRoutes {
     .route(.get, "info", .read, "Version, configuration, counts, and what DHCP found on the network.") { call in
       call.appliance.info()
     },
+    .route(.get, "registry", .read, "The whole registry as YAML: groups, nodes, and the capsules' digests.") { call in
+      try call.appliance.exportRegistry()
+    },
+    .route(
+      .post, "registry", .admin, "Make the registry what a YAML text says: all of it, or nothing.",
+      body: ImportRegistry.self
+    ) { call, request in
+      try await call.appliance.importRegistry(request)
+    }.reading(upTo: RegistryFile.sizeLimit * 2),
     .route(
       .get, "log", .read, "What was changed in the registry, by whom and when.",
       query: [.integer("count", 1...10_000, "The last so many; 1000 where it is not said.")]

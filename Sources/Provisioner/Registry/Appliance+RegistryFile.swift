@@ -1,0 +1,79 @@
+/// What `registry export` answers.
+package struct RegistryText: Hashable, Sendable, Codable {
+  /// YAML.
+  package var text: String
+}
+
+/// What `registry import` is given.
+package struct ImportRegistry: Hashable, Sendable, Codable {
+  /// Its name, for messages.
+  package var file: String
+  /// YAML.
+  package var text: String
+
+  package init(file: String, text: String) {
+    self.file = file
+    self.text = text
+  }
+}
+
+/// What an import did.
+package struct ImportView: Hashable, Sendable, Codable {
+  package var nodes: Int
+  package var groups: Int
+  /// Nodes and groups that were there, and are not in the file.
+  package var removedNodes: Int
+  package var removedGroups: Int
+  /// Capsules that nodes or groups are assigned and that are not there.
+  package var missingCapsules: [String]
+}
+
+extension Appliance {
+  /// The registry as YAML: groups, nodes, and which capsules they boot.
+  package func exportRegistry() throws -> RegistryText {
+    let (nodes, groups, capsules) = registry.read { view in
+      (Array(view.nodes.values), Array(view.groups.values), Array(view.capsules.values))
+    }
+    return RegistryText(text: try RegistryFile.text(nodes: nodes, groups: groups, capsules: capsules))
+  }
+
+  /// Makes the registry what a file says: all of it, or nothing where any of it cannot be.
+  ///
+  /// What is known of nodes that stay (boots, status) stays.
+  package func importRegistry(_ request: ImportRegistry) async throws -> ImportView {
+    let now = Timestamp.now
+    let who = Changer.name
+    let content = try RegistryFile.read(request.text, file: String(request.file.prefix(256)), now: now)
+    let (view, gone) = try await registry.update { view in
+      // First all that goes, then all that comes: a card may have moved from one node to another.
+      var changes: [Change] = []
+      let names = Set(content.nodes.map(\.name))
+      let gone = view.nodes.values.filter { !names.contains($0.name) }.sorted { $0.name < $1.name }
+      for node in view.nodes.values { changes += try Registry.changes(from: node, to: nil) }
+      for node in gone {
+        changes += [.delete(RecordKey.status + node.name), .delete(RecordKey.facts + node.name)]
+        changes += view.boots(of: node.name).map { .delete(RecordKey.boot + $0.id) }
+      }
+      for node in content.nodes { changes += try Registry.changes(from: nil, to: node) }
+      let groups = Set(content.groups.map(\.name))
+      let goneGroups = view.groups.keys.filter { !groups.contains($0) }
+      changes += goneGroups.map { .delete(RecordKey.group + $0) }
+      changes += try content.groups.map { try .put(RecordKey.group + $0.name, $0) }
+      let made = RegistryView.Made(
+        what: "registry", action: "import",
+        after: "\(content.nodes.count) nodes, \(content.groups.count) groups; \(gone.count) nodes removed")
+      changes += try view.records(of: [made], by: who, at: now)
+      let assigned = Set(content.nodes.compactMap(\.settings.vnfs) + content.groups.compactMap(\.settings.vnfs))
+      let answer = ImportView(
+        nodes: content.nodes.count, groups: content.groups.count, removedNodes: gone.count,
+        removedGroups: goneGroups.count, missingCapsules: assigned.filter { view.capsules[$0] == nil }.sorted())
+      return (changes, (answer, gone))
+    }
+    for node in gone {
+      ledger.forget(node.macs)
+      board.forget(node.name)
+      try await timeline.forget(node.name)
+    }
+    return view
+  }
+}
