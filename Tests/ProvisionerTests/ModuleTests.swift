@@ -327,7 +327,8 @@ struct ModuleTests {
       let archive = Data(try bundle.encoded()).base64EncodedString()
       let module = try await appliance.importModule(ImportModule(source: name, archive: archive))
       #expect(module.name == name && !module.description.isEmpty)
-      let lines = try #require(bundle.files[try #require(TreePath("README"))]).content.split(separator: 10)
+      let readme = try #require(TreePath("README"))
+      let lines = try #require(bundle.files[readme]).content.split(separator: 10)
       #expect((5...14).contains(lines.count), "the README of \(name) has \(lines.count) lines")
       _ = try await appliance.activateModule(name, roles: [])
     }
