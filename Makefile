@@ -3,7 +3,7 @@
 #   make demo                          boot a machine from nothing; FIRMWARE=bios|uefi|uefi-http NODES=n
 #   make test                          every test, boots included
 #   make bench                         our figures beside the peers'; BENCH_JSON=FILE writes them there too,
-#                                      BENCH_ONLY=dhcp|tftp|boot measures one part
+#                                      BENCH_ONLY=dhcp|tftp|unpack|capsule|boot measures one part
 #   make fuzz                          every fuzzer for FUZZ_SECONDS (60) each
 #   make build lint install deb clean
 

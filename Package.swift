@@ -81,7 +81,7 @@ let package = Package(
 
     // The appliance.
     library("ConfigurationFile", [yams]),
-    library("Capsule", ["CapsuleFormat", "ConfigurationFile", "CLinux", crypto, logging]),
+    library("Capsule", ["CapsuleFormat", "ConfigurationFile", "CLinux", crypto, logging, yams]),
     library(
       "Provisioner",
       [
@@ -137,7 +137,7 @@ let package = Package(
     tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
     library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
-    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "ConfigurationFile", "TestSupport", crypto]),
+    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "ConfigurationFile", "Lab", "TestSupport", crypto]),
     tests(
       "ProvisionerTests",
       [

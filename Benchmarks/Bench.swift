@@ -4,8 +4,8 @@ import NetworkTypes
 
 /// Our figures beside the peers', measured in one run on one machine: `make bench`.
 ///
-/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, unpack or boot; all by
-/// default), BENCH_JSON names a file for the figures.
+/// BENCH_ROUNDS says how often everything is measured (2), BENCH_ONLY what (dhcp, tftp, states, unpack, capsule or boot; all
+/// by default), BENCH_JSON names a file for the figures.
 @main
 struct Bench {
   static func main() async {
@@ -18,14 +18,20 @@ struct Bench {
         throw LabError("BENCH_ROUNDS=\(rounds) is not a number from 1 to 100")
       }
       let only = environment["BENCH_ONLY"] ?? ""
-      guard ["", "dhcp", "tftp", "unpack", "boot"].contains(only) else {
-        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, unpack and boot")
+      guard ["", "dhcp", "tftp", "states", "unpack", "capsule", "boot"].contains(only) else {
+        throw LabError("BENCH_ONLY=\(only) is none of dhcp, tftp, states, unpack, capsule and boot")
       }
       var rows: [Row] = []
       if ["", "dhcp"].contains(only) { rows += try await DHCPComparison(rounds: rounds).run { say("bench: \($0)") } }
       if ["", "tftp"].contains(only) { rows += try await TFTPComparison(rounds: rounds).run { say("bench: \($0)") } }
+      if ["", "states"].contains(only) {
+        rows += try await StateComparison(rounds: rounds).run { say("bench: \($0)") }
+      }
       if ["", "unpack"].contains(only) {
         rows += try await UnpackComparison(rounds: rounds).run { say("bench: \($0)") }
+      }
+      if ["", "capsule"].contains(only) {
+        rows += try await CapsuleComparison(rounds: rounds).run { say("bench: \($0)") }
       }
       if ["", "boot"].contains(only) { rows += try await BootComparison(rounds: rounds).run { say("bench: \($0)") } }
       say("\n" + table(rows))
@@ -67,6 +73,12 @@ struct Bench {
       }
       let result = try TFTPFlood(address: address, path: words[2], count: count).run()
       say(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
+    case "state-load" where words.count == 5:
+      guard let address = IPv4Address(words[1]), let rate = Int(words[2]), rate > 0, let seconds = Int(words[3]),
+        seconds > 0, let nodes = Int(words[4]), nodes > 0
+      else { throw LabError("state-load ADDRESS RATE SECONDS NODES") }
+      let load = StateLoad(address: address, port: 9870, rate: rate, seconds: seconds, nodes: nodes)
+      say(String(decoding: try JSONEncoder().encode(try load.run()), as: UTF8.self))
     default: return false
     }
     return true

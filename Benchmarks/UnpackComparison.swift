@@ -55,7 +55,8 @@ struct UnpackComparison {
       floors.append(floor)
       let (our, said) = try await timed(
         site,
-        "\(node) unpack \(Site.serverAddress):80 \(hexadecimal(blob.digest)) \(hexadecimal(blob.index)) tree")
+        "\(Appliance.nodeExecutable) unpack \(Site.serverAddress):80 \(hexadecimal(blob.digest)) \(hexadecimal(blob.index)) tree"
+      )
       ours.append(our)
       memory.append(Double(said.firstMatch(of: /(\d+) MiB of memory/)?.1 ?? "") ?? .nan)
       progress("round \(round) of \(rounds), \(blob.name): peer \(rounded(their)), floor \(rounded(floor)), \(said)")
@@ -97,11 +98,6 @@ struct UnpackComparison {
       tar --numeric-owner --xattrs --xattrs-include='*' -xpC tree
     while ! grep -q . tree.sum; do :; done; grep -q \(hexadecimal(blob.digest)) tree.sum
     """
-  }
-
-  private var node: String {
-    ProcessInfo.processInfo.environment["PERSEID_NODE"]
-      ?? (Appliance.executable as NSString).deletingLastPathComponent + "/perseid-node"
   }
 
   private func hexadecimal(_ digest: String) -> String { String(digest.split(separator: ":").last ?? "") }

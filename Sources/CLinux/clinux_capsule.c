@@ -23,7 +23,7 @@ unsigned clinux_device_minor(uint64_t device) { return minor(device); }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
-int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output) {
+static int spawn(int *pid, char *const arguments[], int input, int output, int errors, short more) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int failure = posix_spawn_file_actions_init(&actions);
@@ -37,16 +37,30 @@ int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
+  if (more & POSIX_SPAWN_SETPGROUP) {
+    // No Ctrl-C of the terminal's comes to a group of its own; who asks it to end is to be heard.
+    sigaddset(&defaults, SIGINT);
+    sigaddset(&defaults, SIGTERM);
+  }
   if ((failure = posix_spawn_file_actions_adddup2(&actions, input, 0)) == 0 &&
       (failure = posix_spawn_file_actions_adddup2(&actions, output, 1)) == 0 &&
+      (errors < 0 || (failure = posix_spawn_file_actions_adddup2(&actions, errors, 2)) == 0) &&
 #if defined(__GLIBC__)
       (failure = posix_spawn_file_actions_addclosefrom_np(&actions, 3)) == 0 &&
 #endif
       (failure = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
       (failure = posix_spawnattr_setsigdefault(&attributes, &defaults)) == 0 &&
-      (failure = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) == 0)
+      (failure = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | more)) == 0)
     failure = posix_spawnp(pid, arguments[0], &actions, &attributes, arguments, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return failure;
+}
+
+int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output) {
+  return spawn(pid, arguments, input, output, -1, 0);
+}
+
+int clinux_spawn_tool(int *pid, char *const arguments[], int input, int output) {
+  return spawn(pid, arguments, input, output, output, POSIX_SPAWN_SETPGROUP);
 }

@@ -75,8 +75,8 @@ import Testing
     guard isInstalled(program) else { return }
     try tree.directory.run(
       """
-      mkdir -p tree/d/sub tree/d-x; touch tree/d/file tree/d-x/file tree/d/sub/file
-      mknod tree/d/null c 1 3; mknod tree/d/disk b 8 17; mkfifo tree/d/pipe
+      mkdir -p tree/d/sub tree/d/dev tree/d-x; touch tree/d/file tree/d-x/file tree/d/sub/file
+      mknod tree/d/dev/null c 1 3; mknod tree/d/dev/disk b 8 17; mkfifo tree/d/pipe
       ln -s '../no where' tree/d/link; ln tree/d/file tree/d-x/again
       chown -h 1000:3000000 tree/d/link tree/d/file; chmod 6751 tree/d-x/file
       setfacl -m u:1234:rw tree/d/file; setfacl -d -m g:99:rx tree/d/sub

@@ -17,7 +17,7 @@ extension CapsuleBuilderTests {
     try tree.directory.run(
       """
       mkdir -p tree/d/sub; touch tree/d/file tree/d/sub/file
-      mknod tree/d/null c 1 3; mknod tree/d/disk b 8 17; mkfifo tree/d/pipe
+      mkdir tree/d/dev; mknod tree/d/dev/null c 1 3; mknod tree/d/dev/disk b 8 17; mkfifo tree/d/pipe
       ln -s '../no where' tree/d/link; ln tree/d/file tree/d/sub/again
       chown -h 1000:3000000 tree/d/link tree/d/file; chmod 6751 tree/d/sub/file
       setfacl -m u:1234:rw tree/d/file; setfacl -d -m g:99:rx tree/d/sub

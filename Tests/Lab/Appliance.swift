@@ -57,6 +57,12 @@ package final class Appliance: Sendable {
     return (own as NSString).deletingLastPathComponent + "/perseid"
   }
 
+  /// The built `perseid-node`: $PERSEID_NODE, or beside `perseid`.
+  package static var nodeExecutable: String {
+    ProcessInfo.processInfo.environment["PERSEID_NODE"]
+      ?? (executable as NSString).deletingLastPathComponent + "/perseid-node"
+  }
+
   /// What `serve` says.
   package var log: LineLog? { process.withLock { $0?.log } }
   package var pid: Int32? { process.withLock { $0?.pid } }

@@ -60,10 +60,7 @@ package actor CapsuleTemplate {
 
   /// A capsule holds stage 1, so another build of either executable makes other capsules.
   private static func key() async throws -> String {
-    let node =
-      ProcessInfo.processInfo.environment["PERSEID_NODE"]
-      ?? (Appliance.executable as NSString).deletingLastPathComponent + "/perseid-node"
-    let sums = try await Command("sha256sum", Appliance.executable, node).run().check().output
+    let sums = try await Command("sha256sum", Appliance.executable, Appliance.nodeExecutable).run().check().output
     return sums.split(separator: "\n").map { $0.prefix(12) }.joined(separator: "-")
   }
 

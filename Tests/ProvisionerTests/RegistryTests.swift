@@ -1,6 +1,5 @@
 import CapsuleFormat
 import DHCP
-import Dispatch
 import Foundation
 import NetworkTypes
 import Testing
@@ -174,9 +173,13 @@ struct RegistryTests {
   func cost() throws {
     // The time of the processor in this thread: what else runs at the same time does not count.
     func now() -> Int {
-      var time = timespec()
-      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-      return time.tv_sec * 1_000_000_000 + time.tv_nsec
+      // As `timespec`, whose members belong to one module or another, whichever is compiled with this one.
+      var time = [0, 0]
+      time.withUnsafeMutableBytes { bytes in
+        guard let time = bytes.baseAddress?.assumingMemoryBound(to: timespec.self) else { return }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, time)
+      }
+      return time[0] * 1_000_000_000 + time[1]
     }
     func nanoseconds(_ count: Int) throws -> Int {
       var view = RegistryView()

@@ -10,6 +10,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var busybox: String
   /// zstd level of the root file system's frames, 1...19.
   package var compressionLevel = 3
+  /// What the source may be at most.
+  package var limits = SourceLimits()
   /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.
   package var makesErofs = true
 

@@ -40,7 +40,10 @@ package struct CapsuleBuilder: Sendable {
     let started = Int64(time(nil))
     let node = try readFile(request.nodeExecutable, limit: 128 << 20)
     let busybox = try readFile(request.busybox, limit: 16 << 20)
-    let tree = try read(request.source, progress: progress)
+    let tree = try SourceReader(
+      temporaryDirectory: temporaryDirectory, limits: request.limits,
+      architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
+    ).read(request.source)
     let settings = try CapsuleSettings(tree)
     let release = try OSRelease(tree)
     let name = try CapsuleName.choose(request.name, settings, release)
@@ -105,24 +108,6 @@ package struct CapsuleBuilder: Sendable {
         images: parts.images))
     progress(BuildProgress(phase: .done, completedBytes: capsule.bytes, totalBytes: capsule.bytes))
     return capsule
-  }
-
-  private func read(_ source: String, progress: @escaping ProgressHandler) throws -> FileTree {
-    var status = stat()
-    guard stat(source, &status) == 0 else {
-      throw CapsuleError(
-        .badSource, "\(source) cannot be imported: \(CapsuleError.text(of: errno))",
-        remedy: "Name a directory with a root file system, or a tar archive of one")
-    }
-    switch status.st_mode & S_IFMT {
-    case S_IFDIR: return try DirectoryScanner.scan(source, progress: progress)
-    case S_IFREG:
-      return try ArchiveImporter.read(source, temporaryDirectory: temporaryDirectory, progress: progress)
-    default:
-      throw CapsuleError(
-        .badSource, "\(source) is neither a directory nor a file",
-        remedy: "Name a directory with a root file system, or a tar archive of one")
-    }
   }
 
   /// The root file system's blob; frames that earlier builds made already are copied.

@@ -31,6 +31,14 @@ struct FileDescriptor: ~Copyable {
     }
   }
 
+  /// A new file without a name, so that nothing is left of it however the process ends.
+  static func unnamed(in directory: String) throws(CapsuleError) -> FileDescriptor {
+    let path = "\(directory)/blob-spool-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+    guard let file = open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600) else { throw .writing(path, errno: errno) }
+    unlink(path)
+    return file
+  }
+
   /// Reads until the buffer is full or the file ends.
   ///
   /// - Returns: The bytes read; `nil` with `errno` set.

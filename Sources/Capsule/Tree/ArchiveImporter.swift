@@ -32,50 +32,24 @@ struct ArchiveImporter {
   }
 
   static func read(
-    _ path: String, temporaryDirectory: String, progress: @escaping ProgressHandler
+    _ path: String, temporaryDirectory: String, limits: SourceLimits, progress: @escaping ProgressHandler
   ) throws -> FileTree {
     guard let file = FileDescriptor.open(path, O_RDONLY) else { throw CapsuleError.reading(path, errno: errno) }
     var status = stat()
     guard fstat(file.number, &status) == 0 else { throw CapsuleError.reading(path, errno: errno) }
     let total = Int64(status.st_size)
-    var start = [UInt8](repeating: 0, count: 8)
-    guard let count = start.withUnsafeMutableBytes({ file.fill($0, at: 0) }) else {
-      throw CapsuleError.reading(path, errno: errno)
-    }
-    guard count == start.count else {
-      throw CapsuleError(
-        .badArchive, "\(path) is too short to be a tar archive (\(total) bytes)",
-        remedy: "Copy the archive again, and import that")
-    }
-
     let source = try TreeSource(archive: path, temporaryDirectory: temporaryDirectory)
-    var sink = TreeSink(source: source, temporaryDirectory: temporaryDirectory)
-    var reader = TarReader()
+    var sink = TreeSink(
+      spool: Spool(source: source, temporaryDirectory: temporaryDirectory, limits: limits, packed: total),
+      entryLimit: limits.entries)
+    var reader = TarReader(keepsACLText: true)
     do {
-      switch Compression(start) {
-      case .none:
-        try pump(file, path: path) { piece in
-          try reader.consume(piece, into: &sink)
-          report(file, total, progress)
-        }
-      case .zstd:
-        var decompressor = try ZstdStreamDecompressor()
-        try pump(file, path: path) { piece in
-          try decompressor.decompress(piece) { try reader.consume($0, into: &sink) }
-          report(file, total, progress)
-        }
-        guard decompressor.isAtFrameEnd else { throw TarError.truncated(at: UInt64(clamping: total)) }
-      case .program(let command):
-        // The program shares the file's position, so its progress can be seen from here.
-        let filter = try Filter(command, input: file.number)
-        try pump(filter.output, path: path) { piece in
-          try reader.consume(piece, into: &sink)
-          report(file, total, progress)
-        }
-        try filter.finish(reading: path)
+      try decompress(file, path: path) { piece in
+        try reader.consume(piece, into: &sink)
+        report(file, total, progress)
       }
       try reader.finish()
-      return sink.builder.finish(source: source)
+      return try ACLText.translated(sink.builder.finish(source: source))
     } catch let error as TarError {
       throw damaged(path, error.description, atStart: reader.entryCount == 0)
     } catch let error as ZstdError {
@@ -83,7 +57,41 @@ struct ArchiveImporter {
     }
   }
 
-  private static func damaged(_ path: String, _ reason: String, atStart: Bool) -> CapsuleError {
+  /// Hands on what a file holds, decompressed, from its beginning.
+  ///
+  /// - Parameter path: For messages.
+  /// - Throws: `CapsuleError`, `ZstdError`, `TarError.truncated`, and what `body` throws.
+  static func decompress(
+    _ file: borrowing FileDescriptor, path: String, _ body: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
+    var start = [UInt8](repeating: 0, count: 8)
+    guard let count = start.withUnsafeMutableBytes({ file.fill($0, at: 0) }) else {
+      throw CapsuleError.reading(path, errno: errno)
+    }
+    guard count == start.count else {
+      throw CapsuleError(
+        .badArchive, "\(path) is too short to be a tar archive (\(count) bytes)",
+        remedy: "Copy the archive again, and import that")
+    }
+    switch Compression(start) {
+    case .none: try pump(file, path: path, body)
+    case .zstd:
+      var decompressor = try ZstdStreamDecompressor()
+      var position: UInt64 = 0
+      try pump(file, path: path) { piece in
+        position += UInt64(piece.count)
+        try decompressor.decompress(piece, body)
+      }
+      guard decompressor.isAtFrameEnd else { throw TarError.truncated(at: position) }
+    case .program(let command):
+      // The program shares the file's position, so its progress can be seen from here.
+      let filter = try Filter(command, input: file.number)
+      try pump(filter.output, path: path, body)
+      try filter.finish(reading: path)
+    }
+  }
+
+  static func damaged(_ path: String, _ reason: String, atStart: Bool) -> CapsuleError {
     atStart
       ? CapsuleError(
         .badArchive, "\(path) cannot be read as a tar archive: \(reason)",
@@ -94,7 +102,7 @@ struct ArchiveImporter {
   }
 
   /// Hands on a file in pieces until it ends.
-  private static func pump(
+  static func pump(
     _ file: borrowing FileDescriptor, path: String, _ body: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
@@ -115,52 +123,25 @@ struct ArchiveImporter {
 
 /// Takes the entries of an archive into a tree, and their contents into the spool.
 private struct TreeSink: TarSink {
-  let source: TreeSource
-  let temporaryDirectory: String
-  var builder = TreeBuilder()
-  /// Where the current file's content begins in the spool, and where the next one's will.
-  private var start: Int64 = 0
-  private var end: Int64 = 0
+  var spool: Spool
+  var builder: TreeBuilder
 
-  init(source: TreeSource, temporaryDirectory: String) {
-    self.source = source
-    self.temporaryDirectory = temporaryDirectory
+  init(spool: Spool, entryLimit: Int) {
+    self.spool = spool
+    builder = TreeBuilder(entryLimit: entryLimit)
   }
 
   mutating func entry(_ entry: TarEntry) throws {
-    if case .hardLink(let target) = entry.kind {
-      try builder.addLink(entry.path, to: target)
-      return
+    switch entry.kind {
+    case .hardLink(let target): try builder.addLink(entry.path, to: target)
+    case .file: try builder.add(entry, content: try spool.begin(size: entry.size))
+    default: try builder.add(entry, content: .none)
     }
-    guard case .file = entry.kind else {
-      try builder.add(entry, content: .none)
-      return
-    }
-    start = end
-    let (next, overflow) = start.addingReportingOverflow(Int64(clamping: entry.size))
-    guard !overflow else { throw TarError.tooLarge("the content of all files", limit: Int.max) }
-    end = next
-    try builder.add(entry, content: .spool(start))
   }
 
   mutating func content(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-    var position = start + Int64(offset)
-    var rest = bytes
-    while !rest.isEmpty {
-      let count = pwrite(source.spool, rest.baseAddress, rest.count, off_t(position))
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw CapsuleError.writing(temporaryDirectory, errno: errno) }
-      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-      position += Int64(count)
-    }
+    try spool.write(bytes, at: offset)
   }
 
-  mutating func endEntry() throws {
-    // A hole at the very end has to be there to be read.
-    var status = stat()
-    guard fstat(source.spool, &status) == 0 else { return }
-    if Int64(status.st_size) < end, ftruncate(source.spool, off_t(end)) != 0 {
-      throw CapsuleError.writing(temporaryDirectory, errno: errno)
-    }
-  }
+  mutating func endEntry() throws { try spool.finish() }
 }

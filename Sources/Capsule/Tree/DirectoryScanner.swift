@@ -24,6 +24,16 @@ struct DirectoryScanner {
   }
 
   static func scan(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
+    do {
+      return try scanned(directory, progress: progress)
+    } catch let error as TarError {
+      throw CapsuleError(
+        .badSource, "The tree \(directory) cannot be imported: \(error)",
+        remedy: "Take that out of it, and import it again")
+    }
+  }
+
+  private static func scanned(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
     let trimmed = directory.count > 1 && directory.hasSuffix("/") ? String(directory.dropLast()) : directory
     var scanner = DirectoryScanner(source: TreeSource(directory: trimmed), progress: progress)
     var status = stat()
@@ -109,7 +119,7 @@ struct DirectoryScanner {
     }
     contentBytes += entry.size
     entry.extendedAttributes = try attributes(path)
-    if !entry.extendedAttributes.allSatisfy(TreeBuilder.isKept) { leavesOut = true }
+    if !entry.extendedAttributes.allSatisfy(TreeRules.isKept) { leavesOut = true }
     let number = try builder.add(entry, content: content)
     if isLinked { linked[inode] = number }
   }

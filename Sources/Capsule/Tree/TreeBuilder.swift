@@ -4,7 +4,7 @@ import CapsuleFormat
 /// parents exist, names are unique, links name what is there.
 struct TreeBuilder {
   /// The most entries a tree may have: memory for them is taken before anything is stored.
-  static let entryLimit = 4_000_000
+  private let entryLimit: Int
 
   private struct Node {
     var entry: TarEntry
@@ -14,6 +14,10 @@ struct TreeBuilder {
   private var nodes: [Node] = []
   private var names: [TreePath: Int] = [:]
 
+  init(entryLimit: Int = SourceLimits().entries) {
+    self.entryLimit = entryLimit
+  }
+
   /// The number of a node that entries added later may be further names of.
   typealias NodeNumber = Int
 
@@ -21,9 +25,9 @@ struct TreeBuilder {
   /// a directory keeps what is in it.
   @discardableResult
   mutating func add(_ entry: TarEntry, content: FileTree.Content) throws(TarError) -> NodeNumber {
-    guard names.count < Self.entryLimit else { throw .tooLarge("the number of entries", limit: Self.entryLimit) }
+    guard names.count < entryLimit else { throw .tooLarge("the number of entries", limit: entryLimit) }
     var entry = entry
-    entry.extendedAttributes.removeAll { !Self.isKept($0) }
+    try TreeRules.check(&entry)
     if let previous = names[entry.path], nodes[previous].entry.kind == .directory {
       guard entry.kind == .directory else {
         throw .unsafePath("\(entry.path)", reason: "it takes the place of a directory")
@@ -40,6 +44,8 @@ struct TreeBuilder {
     return nodes.count - 1
   }
 
+  func contains(_ path: TreePath) -> Bool { names[path] != nil }
+
   /// Adds another name of what a path names already.
   mutating func addLink(_ path: TreePath, to target: TreePath) throws(TarError) {
     guard let number = names[target], nodes[number].entry.kind != .directory else {
@@ -50,7 +56,7 @@ struct TreeBuilder {
 
   /// Adds another name of a node.
   mutating func addLink(_ path: TreePath, to number: NodeNumber) throws(TarError) {
-    guard names.count < Self.entryLimit else { throw .tooLarge("the number of entries", limit: Self.entryLimit) }
+    guard names.count < entryLimit else { throw .tooLarge("the number of entries", limit: entryLimit) }
     if let previous = names[path], nodes[previous].entry.kind == .directory {
       throw .unsafePath("\(path)", reason: "it takes the place of a directory")
     }
@@ -92,13 +98,5 @@ struct TreeBuilder {
       return item
     }
     return FileTree(items: items, source: source)
-  }
-
-  /// Attributes that mean something on another machine. Those of overlay file systems describe layers.
-  static func isKept(_ attribute: ExtendedAttribute) -> Bool {
-    let name = String(decoding: attribute.name, as: UTF8.self)
-    if name.hasPrefix("trusted.overlay.") || name.hasPrefix("user.overlay.") { return false }
-    return name.hasPrefix("user.") || name.hasPrefix("security.") || name.hasPrefix("trusted.")
-      || name == "system.posix_acl_access" || name == "system.posix_acl_default"
   }
 }

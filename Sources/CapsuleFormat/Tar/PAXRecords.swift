@@ -8,6 +8,8 @@ struct PAXRecords {
   var modified: Timestamp?
   /// By name, from SCHILY.xattr records, or LIBARCHIVE.xattr where those are missing.
   var extendedAttributes: [[UInt8]: [UInt8]] = [:]
+  /// Access control lists in text, by the name of their record.
+  var accessControl: [[UInt8]: [UInt8]] = [:]
   var sparse = SparseRecords()
 
   /// GNU tar's sparse files, formats 0.0 and 0.1 (map in the records) and 1.0 (map before the content).
@@ -86,6 +88,8 @@ struct PAXRecords {
         segments.append(SparseSegment(offset: start, length: length))
       }
       sparse.segments = segments
+    case "SCHILY.acl.access", "SCHILY.acl.default":
+      accessControl[Array(key)] = Array(value)
     default:
       if keyword.hasPrefix("SCHILY.xattr.") {
         extendedAttributes[Array(key.dropFirst(13))] = Array(value)

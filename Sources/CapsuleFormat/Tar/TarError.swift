@@ -9,6 +9,8 @@ package enum TarError: Error, Hashable, CustomStringConvertible {
   case unsupportedKind(UInt8, path: String)
   /// Absolute, with `..`, or with a NUL.
   case unsafePath(String, reason: String)
+  /// What may be in a tar stream and not in a tree.
+  case notAllowed(String, reason: String)
   case pathTooLong(bytes: Int)
   /// Extended headers or maps beyond their limit, in bytes or segments.
   case tooLarge(String, limit: Int)
@@ -22,6 +24,7 @@ package enum TarError: Error, Hashable, CustomStringConvertible {
     case .unsupportedKind(let kind, let path):
       "'\(path)' in the archive is of kind \(kind), which is not supported"
     case .unsafePath(let path, let reason): "'\(path)' in the archive leads out of the tree: \(reason)"
+    case .notAllowed(let path, let reason): "'\(path)' cannot be in a capsule: \(reason)"
     case .pathTooLong(let bytes): "a path or name of \(bytes) bytes in the archive is too long for Linux"
     case .tooLarge(let what, let limit): "\(what) is larger than allowed (\(limit))"
     }

@@ -30,7 +30,13 @@ package struct TarReader {
   /// Entries handed on so far.
   package private(set) var entryCount = 0
 
-  package init() {}
+  private let keepsACLText: Bool
+
+  /// - Parameter keepsACLText: Whether access control lists in text (`SCHILY.acl.*`) are handed on, as attributes of that
+  ///   name, for someone to translate who knows the tree's users. In a capsule's own stream there are none.
+  package init(keepsACLText: Bool = false) {
+    self.keepsACLText = keepsACLText
+  }
 
   /// Whether the end mark has been read; what follows it is ignored.
   package var isAtEnd: Bool {
@@ -206,10 +212,12 @@ package struct TarReader {
       let groupID = records.groupID ?? UInt32(exactly: header.groupID)
     else { throw TarError.malformed("an owner", at: position) }
 
+    var attributes = records.extendedAttributes
+    if keepsACLText { attributes.merge(records.accessControl) { own, _ in own } }
     var entry = TarEntry(
       path: try TreePath(parsing: rawPath), kind: kind, mode: UInt32(truncatingIfNeeded: header.mode & 0o7777),
       userID: userID, groupID: groupID, modified: records.modified ?? Timestamp(seconds: header.modified),
-      extendedAttributes: records.extendedAttributes.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+      extendedAttributes: attributes.sorted { $0.key.lexicographicallyPrecedes($1.key) }
         .map { ExtendedAttribute(name: $0.key, value: $0.value) })
     guard case .file = kind else {
       // A directory's size is a quota, if anything; a hard link with content of its own is more than a link.

@@ -1,16 +1,16 @@
-import NetworkTypes
+package import NetworkTypes
 
 /// Address resolution over Ethernet (RFC 826), as far as conflicts need it (RFC 5227).
-struct ARPFrame: Hashable, Sendable {
-  var card: MACAddress
-  var address: IPv4Address
+package struct ARPFrame: Hashable, Sendable {
+  package var card: MACAddress
+  package var address: IPv4Address
 
   /// What the kernel is to hand over: whatever says who has which address.
   static let captureFilter = "arp and arp[14:4] != 0"
 
   /// Who says that it has which address: the sender of a request, an answer or an announcement.
   /// - Returns: `nil` for what is no ARP frame, or has no sender (somebody probes).
-  init?(_ frame: Span<UInt8>) {
+  package init?(_ frame: Span<UInt8>) {
     guard frame.count >= 42 else { return nil }
     func number(_ range: Range<Int>) -> UInt64 { range.reduce(0) { $0 << 8 | UInt64(frame[$1]) } }
     // Ethernet type; hardware Ethernet and protocol IPv4, with addresses of 6 and 4 bytes.
@@ -25,7 +25,7 @@ struct ARPFrame: Hashable, Sendable {
   /// RFC 5227, section 2.1.1: "a host probes to see if an address is already in use by broadcasting an ARP
   /// Request for the desired address"; the sender's address is zero, so that nobody's table is spoilt.
   /// - Parameter card: Ours.
-  static func probe(for address: IPv4Address, from card: MACAddress) -> [UInt8] {
+  package static func probe(for address: IPv4Address, from card: MACAddress) -> [UInt8] {
     func bytes(_ card: MACAddress) -> [UInt8] {
       (0..<6).map { UInt8(truncatingIfNeeded: card.rawValue >> (40 - 8 * $0)) }
     }

@@ -19,15 +19,14 @@ package struct Nodescript: Hashable, Sendable {
 /// `<state>/nodescripts/STATE/{vnfs/X,all,group/X,node/X}/NN-name`, read live.
 package struct NodescriptTree: Sendable {
   package let directory: String
-  private let files: FileCache
+  private let files = ScriptFiles()
 
   /// Most scripts of one state for one node, and bytes of one script.
   package static let countLimit = 512
   package static let sizeLimit = NodescriptName.sizeLimit
 
-  package init(directory: String, files: FileCache = FileCache()) {
+  package init(directory: String) {
     self.directory = directory
-    self.files = files
   }
 
   /// The states that have a directory.
@@ -53,7 +52,7 @@ package struct NodescriptTree: Sendable {
     }
     let levels = Self.levels(vnfs: vnfs, groups: groups, node: node)
     let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
-    var scripts = try Self.resolve([own] + levels.map { ($0, try found(in: "\(directory)/\(state)/\($0)")) })
+    var scripts = try Self.resolve([own] + levels.map { ($0, files.regularFiles(in: "\(directory)/\(state)/\($0)")) })
     // A file of the appliance's has an absolute path.
     for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
     return scripts
@@ -96,27 +95,10 @@ package struct NodescriptTree: Sendable {
     NodescriptName.parse(file)
   }
 
-  private func found(in directory: String) throws -> [String] {
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return [] }
-    return names.sorted().map { "\(directory)/\($0)" }.filter { path in
-      var isDirectory = false
-      return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
-    }
-  }
-
   /// The bytes of a script.
   /// - Throws: `ApplianceError`.
   package func read(_ script: Nodescript) throws -> [UInt8] {
     if let carried = script.carried { return carried }
-    do {
-      return try files.read(script.path, limit: Self.sizeLimit)
-    } catch .notRegular {
-      throw ApplianceError(.failed, "The nodescript \(script.path) is no regular file. Remove it.")
-    } catch .tooLarge(let bytes) {
-      throw ApplianceError(
-        .refused, "The nodescript \(script.path) has \(bytes) bytes, where at most \(Self.sizeLimit) are delivered.")
-    } catch {
-      throw ApplianceError(.failed, "The nodescript \(script.path) cannot be read. Check its permissions.")
-    }
+    return try files.read(script.path, limit: Self.sizeLimit)
   }
 }

@@ -41,7 +41,7 @@ extension Appliance {
       }
     }
     let levels = NodescriptTree.levels(vnfs: node.vnfs, groups: node.groups, node: node.name)
-    let files = ["init", "ready"].flatMap { state in
+    let files = states.flatMap { state in
       planFiles.files(state: state, of: planFiles.active(state: state, levels: levels)).map { found in
         WhyView.File(
           state: state, path: found.file.path, module: found.module.name, level: found.level, replaced: found.replaced)
@@ -60,7 +60,8 @@ extension Appliance {
     while let last = states.last, let next = configuration.states.next(after: last), !states.contains(next) {
       states.append(next)
     }
-    let others = Set(configuration.states.named.keys).union(nodescripts.states)
+    let modules = registry.read { $0.modules.values.flatMap(\.active) }.compactMap { ModuleRole($0)?.state }
+    let others = Set(configuration.states.named.keys).union(nodescripts.states).union(modules)
     return states + others.subtracting(states).sorted()
   }
 

@@ -98,12 +98,11 @@ package final class Appliance: Service, Sendable {
     catalog = CapsuleCatalog(content: content)
     ledger = BootLedger(registry: registry, timeline: timeline)
     board = StatusBoard(registry: registry)
-    let files = FileCache()
-    nodescripts = NodescriptTree(directory: configuration.paths.nodescripts, files: files)
+    nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
     moduleStore = ModuleStore(directory: configuration.paths.modules)
     planFiles = PlanFiles(
       registry: registry, store: moduleStore, hostKeys: HostKeys(directory: configuration.paths.hostKeys),
-      cache: files, siteDirectory: configuration.paths.moduleFiles, port: configuration.provisioner.port)
+      cache: FileCache(), siteDirectory: configuration.paths.moduleFiles, port: configuration.provisioner.port)
     clientPolicy = BootPolicyAdapter(
       registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port,
       refused: RefusedMachines(logger: logger))

@@ -6,6 +6,8 @@ import Synchronization
 final class ImportProgress: Sendable {
   private struct State {
     var phase: BuildProgress.Phase?
+    /// When the phase began.
+    var began = ContinuousClock.now
     var lastDrawn: ContinuousClock.Instant?
     var isLineOpen = false
   }
@@ -21,13 +23,14 @@ final class ImportProgress: Sendable {
       }
       let isNewPhase = progress.phase != state.phase
       state.phase = progress.phase
+      if isNewPhase { state.began = .now }
       guard progress.phase != .done else { return close(&state) }
       if isTerminal {
         let now = ContinuousClock.now
         if !isNewPhase, let last = state.lastDrawn, now - last < .milliseconds(100) { return }
         state.lastDrawn = now
         state.isLineOpen = true
-        write(to: STDERR_FILENO, "\r\u{1B}[K" + line(progress))
+        write(to: STDERR_FILENO, "\r\u{1B}[K" + line(progress, seconds: (now - state.began) / .seconds(1)))
       } else if isNewPhase {
         printError(Self.words(progress.phase))
       }
@@ -44,15 +47,26 @@ final class ImportProgress: Sendable {
     state.isLineOpen = false
   }
 
-  private func line(_ progress: BuildProgress) -> String {
+  /// - Parameter seconds: Since the phase began.
+  private func line(_ progress: BuildProgress, seconds: Double) -> String {
     let words = Self.words(progress.phase)
     guard let total = progress.totalBytes, total > 0 else {
       return progress.completedBytes > 0 ? "\(words) \(Quantity.bytes(progress.completedBytes))" : words
     }
     let share = min(1, Double(progress.completedBytes) / Double(total))
-    let filled = Int(share * 30)
-    let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
+    let filled = Int(share * 20)
+    let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 20 - filled)
     return "\(words) [\(bar)] \(Int(share * 100)) %, \(Quantity.bytes(progress.completedBytes))"
+      + Self.pace(done: progress.completedBytes, total: total, seconds: seconds)
+  }
+
+  /// Rate and remaining time, once there is enough to tell them by.
+  private static func pace(done: Int64, total: Int64, seconds: Double) -> String {
+    guard seconds >= 1, done > 0 else { return "" }
+    let rate = Double(done) / seconds
+    let left = Int((Double(max(0, total - done)) / rate).rounded(.up))
+    let time = left >= 60 ? "\(left / 60) min \(left % 60) s" : "\(left) s"
+    return ", \(Quantity.bytes(Int64(rate)))/s, \(time) left"
   }
 
   private static func words(_ phase: BuildProgress.Phase) -> String {

@@ -4,6 +4,7 @@ import ArgumentParser
 struct VNFSCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vnfs", abstract: "Capsules: what nodes boot into.",
-    subcommands: [VNFSImport.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSDelete.self], aliases: ["capsule"]
-  )
+    subcommands: [
+      VNFSImport.self, VNFSBuild.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSDelete.self,
+    ], aliases: ["capsule"])
 }

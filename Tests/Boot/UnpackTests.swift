@@ -1,0 +1,62 @@
+import Foundation
+import Lab
+import NetworkTypes
+import Testing
+
+@Suite("Unpacking from a real appliance", .enabled(if: NetworkNamespace.isAvailable, "needs private namespaces"))
+struct UnpackTests {
+  @Test("gives the tree that GNU tar gives, in at most 64 MiB of memory", .timeLimit(.minutes(20)))
+  func whole() async throws {
+    try await withAppliance { site, appliance in
+      let (blob, index) = try await parts(appliance)
+      let tree = site.directory + "/ours"
+      let result = try await site.server.command(
+        Appliance.nodeExecutable, "unpack", Site.serverAddress.description, blob, index, tree
+      ).run(timeout: .seconds(300)).check()
+      let memory = try #require(result.output.firstMatch(of: /(\d+) MiB of memory/).flatMap { Int($0.1) })
+      #expect(memory <= 64, "\(result.output)")
+      #expect(result.output.contains("over 4 connections"))
+      try await Command(
+        "sh", "-euc", "mkdir $0; tar --numeric-owner -C $0 -xpf $1", site.directory + "/theirs",
+        try Cache.debianTree("bookworm")
+      ).run(timeout: .seconds(300)).check()
+      // A directory's size is its file system's own affair.
+      let listing = """
+        cd "$0"
+        find . -type d -printf '%P %y %m %U %G %T@\\n' -o -printf '%P %y %m %U %G %n %s %T@ %l\\n'
+        find . -type f -exec sha256sum {} +
+        """
+      let ours = try await Command("sh", "-c", listing, tree).run(timeout: .seconds(120)).check().output
+      let theirs = try await Command("sh", "-c", listing, site.directory + "/theirs").run(timeout: .seconds(120))
+        .check().output
+      let differences = Set(ours.split(separator: "\n")).symmetricDifference(theirs.split(separator: "\n"))
+      #expect(differences.isEmpty, "\(differences.sorted().prefix(20))")
+      #expect(ours.count { $0 == "\n" } > 5000)
+    }
+  }
+
+  /// The digests of a capsule's root file system and of its frame index, in hexadecimal digits.
+  private func parts(_ appliance: Appliance) async throws -> (blob: String, index: String) {
+    struct Capsule: Decodable { var digest: String }
+    struct Manifest: Decodable {
+      struct Layer: Decodable {
+        var mediaType: String
+        var digest: String
+      }
+      var layers: [Layer]
+    }
+    let digest = try await appliance.json(Capsule.self, "vnfs", "show", "debian-12").digest
+    let path = "\(appliance.state)/blobs/\(digest.replacing(":", with: "/"))"
+    let manifest = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+    func layer(_ type: String) throws -> String {
+      guard let found = manifest.layers.first(where: { $0.mediaType == type }) else {
+        throw LabError("the capsule has no \(type)")
+      }
+      return String(found.digest.split(separator: ":").last ?? "")
+    }
+    return (
+      try layer("application/vnd.oci.image.layer.v1.tar+zstd"),
+      try layer("application/vnd.perseid.capsule.frameindex.v1")
+    )
+  }
+}
