@@ -75,6 +75,13 @@ install: $(PACKAGED)/.built
 	cp -R etc/modules/. $(DESTDIR)$(PREFIX)/share/perseid/modules
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed -e 's|/usr/|$(PREFIX)/|' etc/perseid.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(INSTALLED)/perseid --generate-completion-script bash \
+	  > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/perseid
+	$(INSTALLED)/perseid --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_perseid
+	$(INSTALLED)/perseid --generate-completion-script fish \
+	  > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/perseid.fish
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/perseid/copyright
 
 STAGE := .build/deb/perseid_$(VERSION)_amd64

@@ -26,8 +26,9 @@ struct DHCPComparison {
     /// Four-way exchanges per second.
     var relayed = 0.0
     var broadcast = 0.0
-    /// The 99th percentile from REQUEST to ACK, in milliseconds, at half of our `broadcast`.
-    var halfLoad = 0.0
+    /// The 99th percentile from REQUEST to ACK, in milliseconds, at half of our `relayed` and of our `broadcast`.
+    var halfRelayed = 0.0
+    var halfBroadcast = 0.0
     /// Seconds until the last of ``avalanche`` clients had its lease.
     var avalanche = 0.0
     /// Bytes resident at most, with ``leases`` leases.
@@ -65,14 +66,15 @@ struct DHCPComparison {
         let cable = Cable(server: server, client: client)
         var figures: [DHCPServerKind: [Figures]] = [:]
         for _ in 1...rounds {
-          var half: Double?
+          var first: Figures?
           for kind in DHCPServerKind.allCases {
-            let figure = try await measure(kind, half, directory, cable)
-            // Ours come first, and the others are asked what they do at the same rate.
-            half = half ?? figure.broadcast / 2
+            // Ours come first, and the others are asked what they do at the same rates.
+            let figure = try await measure(kind, first, directory, cable)
+            first = first ?? figure
             progress(
               "DHCP: \(kind.rawValue): \(Int(figure.relayed)) exchanges/s relayed, \(Int(figure.broadcast)) broadcast, "
-                + "ACK after \(rounded(figure.halfLoad)) ms at half of our load, \(Self.avalanche) clients at once "
+                + "ACK after \(rounded(figure.halfRelayed)) and \(rounded(figure.halfBroadcast)) ms at half of ours, "
+                + "\(Self.avalanche) clients at once "
                 + "in \(rounded(figure.avalanche)) s, \(Int(figure.resident / 1e6)) MB with \(Self.leases) leases")
             figures[kind, default: []].append(figure)
           }
@@ -83,7 +85,7 @@ struct DHCPComparison {
   }
 
   private func measure(
-    _ kind: DHCPServerKind, _ half: Double?, _ directory: String, _ cable: Cable
+    _ kind: DHCPServerKind, _ first: Figures?, _ directory: String, _ cable: Cable
   ) async throws -> Figures {
     var figures = Figures()
     let busy = try await kind.start(directory, cable.server)
@@ -93,10 +95,9 @@ struct DHCPComparison {
         let result = try await broadcast(rate, clients: Int(rate) * Self.seconds, machines: Self.machines, cable)
         return Point(rate: result.perSecond, drops: result.drops)
       }
-      let half = max(half ?? figures.broadcast / 2, 1)
-      figures.halfLoad =
-        try await broadcast(half, clients: Int(half) * Self.seconds, machines: Self.machines, cable)
-        .acknowledgeMilliseconds
+      let loads = first ?? figures
+      figures.halfRelayed = try await acknowledgeTime(at: loads.relayed / 2, cable)
+      figures.halfBroadcast = try await acknowledgeTime(at: loads.broadcast / 2, cable)
       await busy.stop()
     } catch {
       await busy.stop()
@@ -175,6 +176,13 @@ struct DHCPComparison {
       .reduce(0.0) { $0 * 60 + (Double($1) ?? .nan) } ?? .nan
   }
 
+  /// The 99th percentile from REQUEST to ACK, in milliseconds.
+  private func acknowledgeTime(at rate: Double, _ cable: Cable) async throws -> Double {
+    let rate = max(rate, 1)
+    return try await broadcast(rate, clients: Int(rate) * Self.seconds, machines: Self.machines, cable)
+      .acknowledgeMilliseconds
+  }
+
   private func broadcast(
     _ rate: Double, clients: Int, machines: Int, _ cable: Cable
   ) async throws -> DHCPLoad.Result {
@@ -214,15 +222,18 @@ struct DHCPComparison {
       Row(name: "DHCP, " + name, unit: unit, ours: ours.map(figure), theirs: theirs, peer: peer, goal: goal)
     }
     let keaName = DHCPServerKind.kea.rawValue
-    return rates("relayed (perfdhcp)", \.relayed) + rates("broadcast", \.broadcast) + [
+    func times(_ load: String, _ figure: @escaping (Figures) -> Double) -> [Row] {
+      let name = "p99 from REQUEST to ACK at half of our \(load) rate"
+      return [
+        row(name, "ms", [2], "limit", 1, figure), row(name, "ms", kea.map(figure), keaName, nil, figure),
+        row(name, "ms", floor.map(figure), DHCPServerKind.floor.rawValue, nil, figure),
+      ]
+    }
+    let answers = times("relayed", \.halfRelayed) + times("broadcast", \.halfBroadcast)
+    return rates("relayed (perfdhcp)", \.relayed) + rates("broadcast", \.broadcast) + answers + [
       row(
         "\(avalanche) clients at once, until the last has its lease", "s", kea.map(\.avalanche), keaName, 0.5,
         \.avalanche),
-      row("p99 from REQUEST to ACK at half of our rate", "ms", [2], "limit", 1, \.halfLoad),
-      row("p99 from REQUEST to ACK at half of our rate", "ms", kea.map(\.halfLoad), keaName, nil, \.halfLoad),
-      row(
-        "p99 from REQUEST to ACK at half of our rate", "ms", floor.map(\.halfLoad), DHCPServerKind.floor.rawValue, nil,
-        \.halfLoad),
       row("memory with \(leases) leases", "MB", [150], "limit", 1) { $0.resident / 1e6 },
       row("memory with \(leases) leases", "MB", kea.map { $0.resident / 1e6 }, keaName, nil) { $0.resident / 1e6 },
     ]

@@ -10,6 +10,8 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -71,6 +73,12 @@ struct clinux_dhcp_slot {
   } control;
 };
 
+// What says where a message comes from, and into how long datagrams the kernel cuts it.
+union run_control {
+  char room[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+  struct cmsghdr aligned;
+};
+
 // Addresses a message, and says where it comes from.
 static void address(
     struct msghdr *header, struct clinux_dhcp_slot *slot, uint32_t source, uint32_t destination, uint16_t port) {
@@ -103,6 +111,12 @@ struct clinux_dhcp_batch {
   struct mmsghdr *messages;
   struct clinux_dhcp_slot *slots;
   uint8_t *memory;
+  // What is really sent: datagrams that go the same way, one behind the other, are one message here.
+  struct mmsghdr *runs;
+  struct iovec *vectors;
+  union run_control *controls;
+  // The kernel does not cut messages here: the interface computes no checksums, or its packets are shorter.
+  bool uncut;
 };
 
 struct clinux_dhcp_batch *clinux_dhcp_batch_make(unsigned capacity, size_t bytes) {
@@ -113,7 +127,11 @@ struct clinux_dhcp_batch *clinux_dhcp_batch_make(unsigned capacity, size_t bytes
   batch->messages = calloc(capacity, sizeof *batch->messages);
   batch->slots = calloc(capacity, sizeof *batch->slots);
   batch->memory = calloc(capacity, bytes);
-  if (batch->messages == NULL || batch->slots == NULL || batch->memory == NULL) {
+  batch->runs = calloc(capacity, sizeof *batch->runs);
+  batch->vectors = calloc(capacity, sizeof *batch->vectors);
+  batch->controls = calloc(capacity, sizeof *batch->controls);
+  if (batch->messages == NULL || batch->slots == NULL || batch->memory == NULL || batch->runs == NULL ||
+      batch->vectors == NULL || batch->controls == NULL) {
     clinux_dhcp_batch_free(batch);
     return NULL;
   }
@@ -133,6 +151,9 @@ void clinux_dhcp_batch_free(struct clinux_dhcp_batch *batch) {
   free(batch->messages);
   free(batch->slots);
   free(batch->memory);
+  free(batch->runs);
+  free(batch->vectors);
+  free(batch->controls);
   free(batch);
 }
 
@@ -174,16 +195,64 @@ int clinux_dhcp_batch_add(
   return 0;
 }
 
-int clinux_dhcp_batch_send(struct clinux_dhcp_batch *batch, int socket, int first) {
-  int sent = 0;
-  while (first + sent < (int)batch->count) {
-    int result = sendmmsg(
-        socket, batch->messages + first + sent, batch->count - (unsigned)(first + sent), MSG_DONTWAIT | MSG_NOSIGNAL);
-    // The first one was not taken; what comes of it, if at all, is the caller's.
-    if (result <= 0) break;
-    sent += result;
+// A DHCP message that is longer may not fit into a packet, and the kernel cuts no fragments.
+static const size_t longest_in_run = 1200;
+
+// How many datagrams from `first` on go the same way and are equally long: the kernel takes them through its layers
+// as one, and cuts them where they leave (udp(7), UDP_SEGMENT).
+static unsigned run_length(const struct clinux_dhcp_batch *batch, unsigned first) {
+  const struct clinux_dhcp_slot *one = &batch->slots[first];
+  size_t length = one->vector.iov_len;
+  if (batch->uncut || length > longest_in_run) return 1;
+  unsigned end = first + 1;
+  while (end < batch->count && end - first < 64 && (end - first + 1) * length <= 60000) {
+    const struct clinux_dhcp_slot *next = &batch->slots[end];
+    if (next->vector.iov_len != length || memcmp(&next->peer, &one->peer, sizeof one->peer) != 0 ||
+        memcmp(&next->control, &one->control, sizeof one->control) != 0)
+      break;
+    end++;
   }
-  return sent;
+  return end - first;
+}
+
+static void make_run(struct clinux_dhcp_batch *batch, unsigned run, unsigned first, unsigned length) {
+  struct msghdr *header = &batch->runs[run].msg_hdr;
+  *header = batch->messages[first].msg_hdr;
+  if (length == 1) return;
+  for (unsigned index = first; index < first + length; index++) batch->vectors[index] = batch->slots[index].vector;
+  header->msg_iov = &batch->vectors[first];
+  header->msg_iovlen = length;
+  union run_control *control = &batch->controls[run];
+  memset(control, 0, sizeof *control);
+  memcpy(control->room, header->msg_control, header->msg_controllen);
+  header->msg_control = control->room;
+  header->msg_controllen = sizeof control->room;
+  struct cmsghdr *segment = CMSG_NXTHDR(header, CMSG_FIRSTHDR(header));
+  segment->cmsg_level = IPPROTO_UDP;
+  segment->cmsg_type = UDP_SEGMENT;
+  segment->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+  uint16_t bytes = (uint16_t)batch->vectors[first].iov_len;
+  memcpy(CMSG_DATA(segment), &bytes, sizeof bytes);
+}
+
+int clinux_dhcp_batch_send(struct clinux_dhcp_batch *batch, int socket, int first) {
+  unsigned next = (unsigned)first;
+  while (next < batch->count) {
+    unsigned runs = 0;
+    for (unsigned index = next; index < batch->count; runs++) {
+      unsigned length = run_length(batch, index);
+      make_run(batch, runs, index, length);
+      index += length;
+    }
+    int sent = sendmmsg(socket, batch->runs, runs, MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (int run = 0; run < sent; run++) next += (unsigned)batch->runs[run].msg_hdr.msg_iovlen;
+    if (sent > 0) continue;
+    bool was_cut = batch->runs[0].msg_hdr.msg_iovlen > 1;
+    // The first one was not taken; what comes of it, if at all, is the caller's.
+    if (!was_cut || (errno != EINVAL && errno != EIO && errno != EMSGSIZE)) break;
+    batch->uncut = true;
+  }
+  return (int)next - first;
 }
 
 void clinux_dhcp_batch_clear(struct clinux_dhcp_batch *batch) {

@@ -143,6 +143,7 @@ package struct PlanRunner<Host: PlanHost> {
       var environment = plan.environment
       environment["STATE"] = environment["STATE"] ?? plan.state
       environment["DESTDIR"] = host.destination
+      environment[NodeDaemon.planVariable] = "1"
       environment["PATH"] = environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
       var scripts = scripts
       if let seconds = step.timeoutSeconds { scripts.timeLimit = Double(seconds) }

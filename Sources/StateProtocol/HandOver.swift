@@ -6,6 +6,8 @@ package struct NodeRecord: Hashable, Sendable, Codable {
   /// The appliance: numeric address and port.
   package var server: IPv4Address
   package var port: UInt16
+  /// Where to report when that one does not answer, in this order; `nil`: nowhere.
+  package var otherServers: [Server]?
   package var boot: String?
   package var nodeName: String
   /// Every wired card, the one that booted first.
@@ -19,12 +21,23 @@ package struct NodeRecord: Hashable, Sendable, Codable {
   /// Seconds between reports.
   package var intervalSeconds: Int?
 
+  package struct Server: Hashable, Sendable, Codable {
+    package var address: IPv4Address
+    package var port: UInt16
+
+    package init(address: IPv4Address, port: UInt16) {
+      self.address = address
+      self.port = port
+    }
+  }
+
   package init(
-    server: IPv4Address, port: UInt16, boot: String?, nodeName: String, hardwareAddresses: [MACAddress],
-    interface: String, generation: String?, nextState: String, intervalSeconds: Int?
+    server: IPv4Address, port: UInt16, otherServers: [Server]? = nil, boot: String?, nodeName: String,
+    hardwareAddresses: [MACAddress], interface: String, generation: String?, nextState: String, intervalSeconds: Int?
   ) {
     self.server = server
     self.port = port
+    self.otherServers = otherServers
     self.boot = boot
     self.nodeName = nodeName
     self.hardwareAddresses = hardwareAddresses

@@ -14,8 +14,8 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-      Serve.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self, TokenCommand.self,
-      Watch.self, RegistryCommand.self, ChangeLog.self, Info.self,
+      Serve.self, Init.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self,
+      TokenCommand.self, Watch.self, RegistryCommand.self, ChangeLog.self, Info.self,
       Doctor.self,
     ])
 }
@@ -27,11 +27,18 @@ enum Main {
     signal(SIGPIPE, SIG_IGN)
     let arguments = inOrder(Array(CommandLine.arguments.dropFirst()))
     do {
-      var command = try Perseid.parseAsRoot(arguments)
-      if var command = command as? any AsyncParsableCommand {
-        try await command.run()
-      } else {
-        try command.run()
+      // Names to complete come from the appliance, which takes waiting for.
+      var command = try await Perseid.asyncParseAsRoot(arguments)
+      do {
+        if var command = command as? any AsyncParsableCommand {
+          try await command.run()
+        } else {
+          try command.run()
+        }
+      } catch let help as CleanExit {
+        // A noun without a verb.
+        printError(Perseid.fullMessage(for: help))
+        exit(2)
       }
     } catch {
       exit(finish(with: error))

@@ -57,6 +57,49 @@ import Testing
     #expect(received.allSatisfy { $0.sentTo == Self.own })
   }
 
+  @Test("equally long datagrams to one relay agent arrive each by itself, between those to others")
+  func runsArrive() throws {
+    let (socket, port) = try Self.open()
+    let (other, otherPort) = try Self.open()
+    defer {
+      close(socket)
+      close(other)
+    }
+    let batch = try DatagramBatch(bytes: 100, interface: "lo")
+    for number in 0..<UInt8(DatagramBatch.capacity) {
+      let bytes = [UInt8](repeating: number, count: number < 40 ? 90 : 80)
+      let isAdded = batch.add(
+        bytes.span, from: Self.own, to: Self.own, port: (20..<23).contains(number) ? otherPort : port)
+      #expect(isAdded)
+    }
+    batch.send(to: socket, count: DatagramBatch.capacity) { Issue.record("number \($0) was refused") }
+    let received = try Self.receive(DatagramBatch.capacity - 3, from: socket).map(\.bytes)
+    let expected = (0..<UInt8(DatagramBatch.capacity)).filter { !(20..<23).contains($0) }
+    #expect(received.map(\.first) == expected.map { $0 })
+    #expect(received.map(\.count) == expected.map { $0 < 40 ? 90 : 80 })
+    #expect(received.allSatisfy { Set($0).count == 1 })
+    let others = try Self.receive(3, from: other).map(\.bytes)
+    #expect(others == (20..<23).map { [UInt8](repeating: $0, count: 90) })
+  }
+
+  @Test("where the kernel refuses the first of many, only that one is lost")
+  func aRunIsRefused() throws {
+    let (socket, port) = try Self.open()
+    defer { close(socket) }
+    let batch = try DatagramBatch(bytes: 100, interface: "lo")
+    for number in UInt8(0)..<6 {
+      let bytes = [UInt8](repeating: number, count: 50)
+      // Port 0 is nobody's: EINVAL, which a message that cannot be cut gives too.
+      let isAdded = batch.add(bytes.span, from: Self.own, to: Self.own, port: number < 2 ? 0 : port)
+      #expect(isAdded)
+    }
+    var refused: [Int] = []
+    batch.send(to: socket, count: 6) { refused.append($0) }
+    #expect(refused == [0, 1])
+    let received = try Self.receive(4, from: socket).map(\.bytes)
+    #expect(received == (2..<6).map { [UInt8](repeating: $0, count: 50) })
+  }
+
   @Test("a datagram that the kernel refuses does not keep back those behind it")
   func oneIsRefused() throws {
     let (socket, port) = try Self.open()

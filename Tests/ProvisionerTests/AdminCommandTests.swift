@@ -1,4 +1,5 @@
 import Foundation
+import NetworkTypes
 import Testing
 
 @testable import Provisioner
@@ -92,6 +93,39 @@ struct AdminCommandTests {
     #expect(try await site.run("--config", site.file, "node", "show", "n0000").status == 1)
   }
 
+  @Test("shows how it is used and ends with 2 where the verb, or everything, is missing")
+  func noVerb() async throws {
+    let site = try Site()
+    for arguments in [[], ["node"], ["vnfs"]] {
+      let outcome = try await site.run(arguments)
+      #expect(outcome.status == 2 && outcome.output.isEmpty && outcome.errors.contains("USAGE: perseid"), "\(outcome)")
+    }
+  }
+
+  @Test("completes the names that the running appliance knows, in bash itself")
+  func names() async throws {
+    try await withAdmin { _, appliance in
+      for number in 1...3 { _ = try await appliance.addNode(AddNode(mac: mac(number).description, group: "gpu")) }
+      _ = try await appliance.createToken(CreateToken(name: "backup", role: .read))
+      let state = appliance.configuration.paths.state
+      let site = try Site(state: state)
+      #expect(try await site.complete("perseid node show n000") == ["n0000", "n0001", "n0002"])
+      #expect(try await site.complete("perseid group show ") == ["cluster", "gpu"])
+      #expect(try await site.complete("perseid token delete b") == ["backup"])
+    }
+    #expect(try await Site().complete("perseid node show n") == [], "where none runs")
+  }
+
+  @Test("writes a first configuration, and never over one that is there")
+  func firstConfiguration() async throws {
+    let site = try Site()
+    let there = try await site.run("init", "--config", site.file)
+    #expect(there.status == 1 && there.errors.contains("is there already"), "\(there)")
+    let none = try await site.run("init", "--interface", "no-such-card", "--config", site.file + ".new")
+    #expect(none.status == 1 && none.errors.contains("no interface no-such-card"), "\(none)")
+    #expect(!FileManager.default.fileExists(atPath: site.file + ".new"))
+  }
+
   @Test("makes completion scripts that know nouns, verbs and names")
   func completion() async throws {
     let site = try Site()
@@ -108,11 +142,47 @@ private struct Site {
   private let directory: TestDirectory
   let file: String
 
-  init() throws {
+  /// - Parameter state: The state directory of an appliance that runs.
+  init(state: String? = nil) throws {
     directory = try TestDirectory()
     file = directory.path + "/perseid.yaml"
     try directory.write(
-      "network: { interface: no-such-card }\npaths: { state: \(directory.path)/state }\n", to: "perseid.yaml")
+      "network: { interface: no-such-card }\npaths: { state: \(state ?? directory.path + "/state") }\n",
+      to: "perseid.yaml")
+  }
+
+  /// What bash offers behind a line.
+  func complete(_ line: String) async throws -> [String] {
+    let command = try Self.executable()
+    let script = try await run("--generate-completion-script", "bash")
+    try directory.write(script.output, to: "completion.bash")
+    let words = line.split(separator: " ", omittingEmptySubsequences: false).map { "'\($0)'" }
+    try directory.write(
+      """
+      source '\(directory.path)/completion.bash'
+      COMP_WORDS=(\(words.joined(separator: " "))) COMP_CWORD=\(words.count - 1)
+      COMP_LINE='\(line)' COMP_POINT=\(line.utf8.count)
+      _perseid
+      for reply in "${COMPREPLY[@]}"; do echo "$reply"; done
+      """, to: "complete.bash")
+    let (path, output) = (directory.path, directory.path + "/\(UUID().uuidString)")
+    let file = file
+    return try await blocking {
+      let process = Process()
+      process.executableURL = URL(filePath: "/usr/bin/timeout")
+      process.arguments = ["60", "/bin/bash", path + "/complete.bash"]
+      process.environment = [
+        "PATH": command.deletingLastPathComponent().path + ":/usr/bin:/bin", "PERSEID_CONFIG": file,
+      ]
+      process.standardInput = FileHandle.nullDevice
+      try #require(FileManager.default.createFile(atPath: output, contents: nil))
+      process.standardOutput = try FileHandle(forWritingTo: URL(filePath: output))
+      try process.run()
+      process.waitUntilExit()
+      return try String(contentsOfFile: output, encoding: .utf8).split(separator: "\n").map {
+        $0.trimmingCharacters(in: .whitespaces)
+      }.sorted()
+    }
   }
 
   struct Outcome: Sendable {

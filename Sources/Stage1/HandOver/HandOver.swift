@@ -16,8 +16,12 @@ enum HandOver {
     try NodeClientInstall.install(
       into: root, initProgram: SwitchRoot.program(boot) ?? "/sbin/init", say: boot.say)
     let generation = plan.steps.lazy.compactMap(\.root).first?.generation.description
+    let others = boot.servers(first: server).dropFirst().map {
+      NodeRecord.Server(address: $0.address, port: $0.port)
+    }
     let record = NodeRecord(
-      server: server.address, port: server.port, boot: boot.commandLine.boot, nodeName: plan.nodeName,
+      server: server.address, port: server.port, otherServers: others.isEmpty ? nil : others,
+      boot: boot.commandLine.boot, nodeName: plan.nodeName,
       hardwareAddresses: NetworkCard.addresses(first: card.hardwareAddress, of: boot.cards),
       interface: boot.interface ?? card.name,
       generation: generation, nextState: plan.nextState ?? "ready", intervalSeconds: plan.intervalSeconds)

@@ -23,12 +23,12 @@ package enum ClientCommand {
       case "--help", "-h", "help":
         print(usage, terminator: "")
       default:
-        Journal.say("'\(arguments.joined(separator: " "))' is not understood\n\(usage)")
+        Journal.say("'\(arguments.joined(separator: " "))' is not understood\n\(usage)", .error)
         return 2
       }
       return 0
     } catch {
-      Journal.say("\(error)")
+      Journal.say("\(error)", .error)
       return 1
     }
   }

@@ -53,84 +53,39 @@ package struct NodeDaemon {
   }
 
   private static func followStates(of record: NodeRecord) {
-    var state = record.nextState
-    var interval = record.intervalSeconds
-    var isAccepted = false
-    var hops = 0
-    var backoff = Backoff(first: 1, longest: 60)
-    var client = StateClient(server: Endpoint(address: record.server, port: record.port))
-    var reporter = EventReporter()
-    while true {
-      var wait: Double
-      do {
-        let plan = try exchange(state, record, &reporter, through: &client)
-        if !isAccepted {
-          ServiceManager.notify("READY=1\nSTATUS=state \(state) accepted by \(client.server)\n")
-          Journal.say("state '\(state)' accepted by \(client.server)")
-          isAccepted = true
-        }
-        backoff.reset()
-        interval = plan.intervalSeconds ?? interval
-        wait = Double(max(interval ?? 300, 1))
-        if let pause = plan.wait {
-          Journal.say("the appliance says to wait \(pause.seconds) s: \(pause.reason)")
-          wait = Double(pause.seconds)
-        } else if let next = plan.nextState, next != state {
-          state = next
-          hops += 1
-          // States that lead to one another without a pause must not keep node and appliance busy.
-          wait = hops > 16 ? wait : Double(plan.nextSeconds ?? 0)
-        } else {
-          hops = 0
-        }
-        // Nodes that were started together drift apart.
-        wait *= Double.random(in: 0.9...1.1)
-      } catch {
-        wait = backoff.next()
-        Journal.say("state '\(state)': \(error)")
-        Journal.say("  reported again in \(Int(wait.rounded(.up))) s")
-      }
-      Clock.sleep(wait)
-    }
+    var follower = StateFollower(record)
+    while true { Clock.sleep(follower.turn()) }
   }
 
-  /// Reports one state and follows its plan. One plan at a time: a lock keeps a second client waiting.
-  static func exchange(
-    _ state: String, _ record: NodeRecord, _ reporter: inout EventReporter, through client: inout StateClient
-  ) throws -> Plan {
-    let lock = try OpenFile("/run/perseid/client.lock", flags: O_RDWR | O_CREAT, mode: 0o600)
-    try check("lock /run/perseid/client.lock") { flock(lock.descriptor, LOCK_EX) }
-    defer { _ = lock.descriptor }
-    let current = (try? SmallFile.read(LeaseRecord.path)).flatMap {
-      try? ProtocolJSON.decode(LeaseRecord.self, from: $0, limit: NodeRecord.sizeLimit)
-    }
-    let report = StateReport(
-      state: state, boot: record.boot, hardwareAddresses: record.hardwareAddresses, address: current?.address,
-      facts: MachineFacts.read(generation: record.generation))
-    let plan = try client.report(report)
-    guard plan.wait == nil else { return plan }
-    var runner = PlanRunner(host: RunningNode(record: record, state: state, reporter: reporter))
-    defer { reporter = runner.host.reporter }
-    try runner.follow(plan, through: &client)
-    runner.host.flush(through: &client)
-    return plan
-  }
+  /// Set for every script of a plan.
+  static let planVariable = "PERSEID_PLAN"
 
   /// Reports one state once, follows its plan: `perseid-node state WORD`.
   package func report(_ state: String) throws {
-    let bytes = Array(state.utf8)
-    guard !bytes.isEmpty, bytes.count <= 64,
-      bytes.allSatisfy({ byte in
-        (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || byte == 0x2D || byte == 0x5F
-      })
-    else {
+    guard Self.isState(state) else {
       throw NodeDaemonError(
-        description: "'\(state)' is no state: lower-case letters, digits, '-' and '_', at most 64 of them")
+        description: "'\(state)' is no state: lower-case letters, digits, '-' and '_', at most 32, a letter first")
     }
-    var client = StateClient(server: Endpoint(address: record.server, port: record.port))
-    var reporter = EventReporter()
-    let plan = try Self.exchange(state, record, &reporter, through: &client)
-    Journal.say("state '\(state)' accepted by \(client.server), \(plan.steps.count) steps done")
+    guard getenv(Self.planVariable) == nil else {
+      throw NodeDaemonError(
+        description: "this is a script of a plan, and one plan is followed at a time: state '\(state)' would wait for "
+          + "the plan that waits for this script. Let the appliance's configuration name it as the next state")
+    }
+    var follower = StateFollower(record)
+    let plan = try follower.report(state)
+    if let wait = plan.wait {
+      throw NodeDaemonError(
+        description: "\(follower.server) says to wait \(wait.seconds) s: \(wait.reason). Report '\(state)' again then")
+    }
+    Journal.say("state '\(state)' accepted by \(follower.server), \(plan.steps.count) steps done", .notice)
+  }
+
+  package static func isState(_ word: String) -> Bool {
+    let bytes = Array(word.utf8)
+    guard let first = bytes.first, bytes.count <= 32, (0x61...0x7A).contains(first) else { return false }
+    return bytes.allSatisfy { byte in
+      (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || byte == 0x2D || byte == 0x5F
+    }
   }
 }
 

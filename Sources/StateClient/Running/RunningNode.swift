@@ -4,21 +4,25 @@ package import StateProtocol
 /// Where a plan is followed in the running system: scripts and files, no root.
 package struct RunningNode: PlanHost {
   package let destination = "/"
-  package let workDirectory = "/run/perseid/work"
+  package let workDirectory: String
   package let retrySeconds = 2.0
   private let record: NodeRecord
   private let state: String
   /// Outlives this plan: what cannot be sent now is sent with the next one.
   package private(set) var reporter: EventReporter
 
-  package init(record: NodeRecord, state: String, reporter: EventReporter = EventReporter()) {
+  package init(
+    record: NodeRecord, state: String, workDirectory: String = "/run/perseid/work",
+    reporter: EventReporter = EventReporter()
+  ) {
+    self.workDirectory = workDirectory
     self.record = record
     self.state = state
     self.reporter = reporter
   }
 
   package func say(_ line: String) {
-    Journal.say(line)
+    Journal.say(line, .warning)
   }
 
   package func echo(_ bytes: UnsafeRawBufferPointer) {
@@ -44,12 +48,4 @@ package struct RunningNode: PlanHost {
   }
 
   package func reap() {}
-}
-
-/// Lines for the journal, or whatever reads standard error.
-package enum Journal {
-  package static func say(_ line: String) {
-    let bytes = Array("perseid-node: \(line)\n".utf8)
-    _ = write(2, bytes, bytes.count)
-  }
 }
