@@ -71,6 +71,8 @@ install: $(PACKAGED)/.built
 	install -D -m 755 -s $(INSTALLED)/perseid $(DESTDIR)$(PREFIX)/bin/perseid
 	install -D -m 755 $(INSTALLED)/perseid-node $(DESTDIR)$(PREFIX)/lib/perseid/perseid-node
 	install -D -m 644 etc/perseid.yaml $(DESTDIR)$(PREFIX)/share/perseid/perseid.yaml
+	install -d $(DESTDIR)$(PREFIX)/share/perseid/modules
+	cp -R etc/modules/. $(DESTDIR)$(PREFIX)/share/perseid/modules
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed -e 's|/usr/|$(PREFIX)/|' etc/perseid.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/perseid.service
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \

@@ -41,6 +41,9 @@ package enum PlanCheck {
         !path.split(separator: "/").contains(".."), !path.hasSuffix("/")
       else { return "has no absolute path" }
       guard (step.mode ?? 0o644) <= 0o7777 else { return "has a mode that is none" }
+      for name in [step.owner, step.group].compactMap(\.self) where !isAccount(name) {
+        return "has an owner '\(name)' that is none"
+      }
       return nil
     case .root:
       guard let root = step.root, root.bytes >= 0, root.entries >= 0, root.blob.size >= 0 else {
@@ -50,6 +53,12 @@ package enum PlanCheck {
     case .unknown(let kind):
       return "is of kind '\(kind)', which this version does not know: the capsule's stage 1 is too old for it"
     }
+  }
+
+  /// A name as passwd files have them, or a number.
+  private static func isAccount(_ name: String) -> Bool {
+    (1...64).contains(name.utf8.count)
+      && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "/") }
   }
 
   private static func isVariable(_ name: String) -> Bool {

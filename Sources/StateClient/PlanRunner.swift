@@ -158,7 +158,7 @@ package struct PlanRunner<Host: PlanHost> {
     case .file:
       guard let content else { return }
       if hasRoot {
-        try place(step, content: content)
+        event.detail = try place(step, content: content)
       } else {
         deferred.append((step, content))
         event.detail = "put in place when the root is there"
@@ -167,17 +167,36 @@ package struct PlanRunner<Host: PlanHost> {
       guard let root = step.root else { return }
       try host.fillRoot(step, root, through: &client)
       hasRoot = true
-      for file in deferred { try place(file.step, content: file.content) }
-      deferred = []
+      try placeDeferred(plan, through: &client)
     case .unknown(let kind):
       throw PlanFailure(step: step.name, reason: "kind '\(kind)' is not known here")
     }
   }
 
-  private func place(_ step: Step, content: String) throws {
-    guard let path = step.path else { return }
-    let root = RootedPath(host.destination)
+  /// What came before the root goes into it; each file is told of by its own step, whose policy decides.
+  private mutating func placeDeferred(_ plan: Plan, through client: inout StateClient) throws {
+    let files = deferred
+    deferred = []
+    for file in files {
+      do {
+        try place(file.step, content: file.content)
+      } catch {
+        host.say("step \(file.step.name) failed: \(error)")
+        host.report(StepEvent(step: file.step.name, outcome: .failed, detail: "\(error)"), through: &client)
+        if file.step.onFailure != .goOn { throw error }
+      }
+    }
+  }
+
+  /// - Returns: What there is to say of it.
+  @discardableResult
+  private func place(_ step: Step, content: String) throws -> String? {
+    guard let path = step.path else { return nil }
     let bytes = try SmallFile.read(content, limit: Int(PlanCheck.contentLimit))
-    try root.replace(path, with: bytes, mode: step.mode ?? 0o644)
+    let change = try FilePlacer(root: host.destination).place(
+      FilePlacer.File(
+        path: path, content: bytes, mode: step.mode ?? 0o644, owner: step.owner ?? "\(geteuid())",
+        group: step.group ?? "\(getegid())"))
+    return change == .none ? "\(path) is as it should be" : path
   }
 }

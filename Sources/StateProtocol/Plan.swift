@@ -90,6 +90,9 @@ package struct Step: Hashable, Sendable, Codable {
   /// Kind `file`: an absolute path in the root, and its permission bits.
   package var path: String?
   package var mode: UInt32?
+  /// Kind `file`: whose it is, by name as the root's own /etc/passwd and /etc/group say, or by number; `nil`: root.
+  package var owner: String?
+  package var group: String?
   /// Kind `root`.
   package var root: Root?
 
@@ -116,7 +119,8 @@ package struct Step: Hashable, Sendable, Codable {
 
   package init(
     name: String, kind: Kind, level: String, length: Int64, digest: Digest, onFailure: FailurePolicy,
-    retries: Int? = nil, timeoutSeconds: Int? = nil, path: String? = nil, mode: UInt32? = nil, root: Root? = nil
+    retries: Int? = nil, timeoutSeconds: Int? = nil, path: String? = nil, mode: UInt32? = nil, owner: String? = nil,
+    group: String? = nil, root: Root? = nil
   ) {
     self.name = name
     self.kind = kind
@@ -128,6 +132,8 @@ package struct Step: Hashable, Sendable, Codable {
     self.timeoutSeconds = timeoutSeconds
     self.path = path
     self.mode = mode
+    self.owner = owner
+    self.group = group
     self.root = root
   }
 }

@@ -18,7 +18,8 @@ struct StuckTests {
     _ = try await appliance.registerCapsule("debian-12", digest: try makeCapsule("debian-12", in: appliance.content))
     let bound = try await appliance.ledger.bind(BootLedger.Request(mac: mac(1), phase: .script), now: start.time)
     let maker = PlanMaker(
-      tree: appliance.nodescripts, rendered: RenderedContent(), catalog: appliance.catalog,
+      tree: appliance.nodescripts, modules: appliance.moduleStore, files: appliance.planFiles,
+      rendered: RenderedContent(), catalog: appliance.catalog,
       settings: appliance.configuration.states)
     let states = StateService(
       registry: appliance.registry, ledger: appliance.ledger, board: appliance.board, maker: maker)

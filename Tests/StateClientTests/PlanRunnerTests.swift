@@ -44,7 +44,7 @@ struct PlanRunnerTests {
 
     mutating func add(
       _ name: String, _ text: String, kind: Step.Kind = .script, onFailure: Step.FailurePolicy = .stop,
-      path: String? = nil, mode: UInt32? = nil, root: Step.Root? = nil
+      path: String? = nil, mode: UInt32? = nil, owner: String? = nil, group: String? = nil, root: Step.Root? = nil
     ) {
       let bytes = Array(text.utf8)
       let digest = Digest.ofContent(bytes)
@@ -52,7 +52,7 @@ struct PlanRunnerTests {
       plan.steps.append(
         Step(
           name: name, kind: kind, level: "all", length: Int64(bytes.count), digest: digest, onFailure: onFailure,
-          path: path, mode: mode, root: root))
+          path: path, mode: mode, owner: owner, group: group, root: root))
     }
 
     func follow(_ host: Host) throws {
@@ -181,5 +181,34 @@ struct PlanRunnerTests {
     stat(host.destination + "/etc/early", &status)
     #expect(status.st_mode & 0o7777 == 0o600)
     #expect(SmallFile.names(in: host.workDirectory + "/0").isEmpty)
+  }
+
+  @Test("gives a file to whom the node's own accounts name, never through a link out of its root")
+  func ownsFiles() throws {
+    let host = Host()
+    let root = RootedPath(host.destination)
+    try root.replace("/etc/passwd", with: Array("root:x:0:0::/:\nmunge:x:\(geteuid()):1::/:\n".utf8), mode: 0o644)
+    try root.replace("/etc/group", with: Array("munge:x:\(getegid()):\n".utf8), mode: 0o644)
+    let outside = host.base + "/outside"
+    try SmallFile.write(outside, Array("theirs".utf8))
+    symlink(outside, host.destination + "/etc/linked")
+    symlink("../../../../../../../..", host.destination + "/etc/up")
+    var fixture = Fixture()
+    fixture.add("55-key", "key", kind: .file, path: "/etc/munge/key", mode: 0o400, owner: "munge", group: "munge")
+    fixture.add("56-linked", "ours", kind: .file, path: "/etc/linked")
+    fixture.add("57-up", "up", kind: .file, path: "/etc/up/climbed")
+    fixture.add("58-nobody", "x", kind: .file, onFailure: .goOn, path: "/etc/nobody", owner: "slurm")
+    fixture.add("59-key-again", "key", kind: .file, path: "/etc/munge/key", mode: 0o400, owner: "munge", group: "munge")
+    try fixture.follow(host)
+    var status = stat()
+    stat(host.destination + "/etc/munge/key", &status)
+    #expect(status.st_mode & 0o7777 == 0o400 && status.st_uid == geteuid() && status.st_gid == getegid())
+    #expect(SmallFile.text(outside) == "theirs" && SmallFile.text(host.destination + "/etc/linked") == "ours")
+    #expect(SmallFile.text(host.destination + "/climbed") == "up")
+    #expect(!SmallFile.exists(host.destination + "/etc/nobody"))
+    #expect(
+      host.events.first { $0.step == "58-nobody" && $0.outcome == .failed }?.detail?.contains("no 'slurm'") == true)
+    #expect(host.events.last?.detail == "/etc/munge/key is as it should be")
+    #expect(SmallFile.names(in: host.destination + "/etc/munge") == ["key"])
   }
 }

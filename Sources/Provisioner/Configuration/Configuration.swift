@@ -85,6 +85,11 @@ package struct Configuration: Hashable, Sendable {
     package var mounts: String { state + "/mounts" }
     package var keys: String { state + "/keys" }
     package var nodescripts: String { state + "/nodescripts" }
+    package var modules: String { state + "/modules" }
+    /// Files of the site's own for modules, in a directory for each: keys, accounts, configuration.
+    package var moduleFiles: String { state + "/modulefiles" }
+    /// SSH host keys, in a directory for each node.
+    package var hostKeys: String { state + "/hostkeys" }
     /// Files of the site's own, for TFTP.
     package var tftp: String { state + "/tftp" }
   }

@@ -50,12 +50,18 @@ package struct NodescriptTree: Sendable {
           + "\(NodeName.stateWords)."
       )
     }
-    let levels = ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
+    let levels = Self.levels(vnfs: vnfs, groups: groups, node: node)
     let own = ("vnfs/\(vnfs)", capsule.keys.sorted())
     var scripts = try Self.resolve([own] + levels.map { ($0, files.regularFiles(in: "\(directory)/\(state)/\($0)")) })
     // A file of the appliance's has an absolute path.
     for index in scripts.indices { scripts[index].carried = capsule[scripts[index].path] }
     return scripts
+  }
+
+  /// The levels of a node in the order in which they are collected: the last one is the nearest.
+  /// - Parameter groups: The main one first.
+  package static func levels(vnfs: String, groups: [String], node: String) -> [String] {
+    ["vnfs/\(vnfs)", "all"] + groups.reversed().map { "group/\($0)" } + ["node/\(node)"]
   }
 
   /// The rule of replacement: collected in the order of the levels, a later level's script takes the place of

@@ -36,14 +36,22 @@ extension Appliance {
         state: state, vnfs: node.vnfs, groups: node.groups, node: node.name, capsule: carried
       ).map { script in
         WhyView.Script(
-          state: state, name: script.name, level: script.level, onAppliance: script.isServer, replaced: script.replaced)
+          state: state, name: script.name, level: script.level, onAppliance: script.isServer, replaced: script.replaced,
+          module: ModuleLinks.module(of: script.path))
+      }
+    }
+    let levels = NodescriptTree.levels(vnfs: node.vnfs, groups: node.groups, node: node.name)
+    let files = states.flatMap { state in
+      planFiles.files(state: state, of: planFiles.active(state: state, levels: levels)).map { found in
+        WhyView.File(
+          state: state, path: found.file.path, module: found.module.name, level: found.level, replaced: found.replaced)
       }
     }
     return WhyView(
       name: name, mac: node.node.macs.first, enabled: node.enabled, boot: node.boot, vnfs: node.vnfs,
       generation: generation?.number, digest: generation?.digest.description,
       heard: ledger.trials.heard(of: node.node.macs).map(Self.view), strategy: strategyView(of: node.node.macs),
-      answers: answers, scripts: scripts, settings: settings(of: node))
+      answers: answers, scripts: scripts, files: files, settings: settings(of: node, levels))
   }
 
   /// Every state that there is something for: in the order in which nodes come to them, then by name.
@@ -52,7 +60,8 @@ extension Appliance {
     while let last = states.last, let next = configuration.states.next(after: last), !states.contains(next) {
       states.append(next)
     }
-    let others = Set(configuration.states.named.keys).union(nodescripts.states)
+    let modules = registry.read { $0.modules.values.flatMap(\.active) }.compactMap { ModuleRole($0)?.state }
+    let others = Set(configuration.states.named.keys).union(nodescripts.states).union(modules)
     return states + others.subtracting(states).sorted()
   }
 
@@ -85,7 +94,7 @@ extension Appliance {
       words: strategy.words)
   }
 
-  private func settings(of node: EffectiveNode) -> [WhyView.Setting] {
+  private func settings(of node: EffectiveNode, _ levels: [String]) -> [WhyView.Setting] {
     let groups = registry.read { view in node.groups.map { ($0, view.groups[$0]?.settings) } }
     let values = [
       ("group", node.groups.joined(separator: ",")), ("vnfs", node.vnfs), ("enabled", "\(node.enabled)"),
@@ -93,11 +102,25 @@ extension Appliance {
       ("root", node.root.rawValue), ("kernelArgs", node.kernelArgs), ("debug", "\(node.debug)"),
     ]
     let variables = node.vars.sorted { $0.key < $1.key }.map { ("var.\($0.key)", $0.value) }
-    return (values + variables).map { key, value in
+    let own = (values + variables).map { key, value in
       let isOwn = NodeKeys.text(key, of: node.node) != nil
       let group = groups.first { $0.1.map { NodeKeys.text(key, of: $0) != nil } ?? false }?.0
       return WhyView.Setting(
         key: key, value: value, from: isOwn ? "node" : group.map { "group \($0)" } ?? "defaults")
     }
+    // What modules that are active for it, in whatever state, say where nobody else does.
+    let modules = registry.read { view in
+      view.modules.values.filter { record in
+        record.active.contains { ModuleRole($0).map { levels.contains($0.level) } ?? false }
+      }.map(\.name).sorted()
+    }
+    let defaults = modules.compactMap(moduleStore.module).flatMap { module in
+      module.manifest.variables.filter { node.vars[$0.name] == nil }.compactMap { variable in
+        variable.value.map {
+          WhyView.Setting(key: "var.\(variable.name)", value: $0, from: "module \(module.name)")
+        }
+      }
+    }
+    return own + Set(defaults).sorted { ($0.key, $0.from) < ($1.key, $1.from) }
   }
 }

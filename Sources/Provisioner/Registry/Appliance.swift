@@ -20,6 +20,10 @@ package final class Appliance: Service, Sendable {
   package let ledger: BootLedger
   package let board: StatusBoard
   package let nodescripts: NodescriptTree
+  package let moduleStore: ModuleStore
+  let planFiles: PlanFiles
+  /// One change of modules at a time.
+  let moduleGate = Gate(1)
   package let clientPolicy: BootPolicyAdapter
   package let leases: RegistryLeases
   package let network: NetworkWatch
@@ -69,7 +73,16 @@ package final class Appliance: Service, Sendable {
     for damaged in registry.read({ $0.damaged }) {
       logger.error("A record of the registry cannot be read and is left out: \(damaged)")
     }
-    return Appliance(configuration, registry, store, content, lock, loaders, logger)
+    let appliance = Appliance(configuration, registry, store, content, lock, loaders, logger)
+    for damaged in appliance.moduleStore.damaged {
+      logger.error("A module cannot be used: \(damaged). Import it again.")
+    }
+    do {
+      try appliance.relinkModules()
+    } catch {
+      logger.error("The scripts of modules are not all in their places: \(error)")
+    }
+    return appliance
   }
 
   private init(
@@ -88,6 +101,10 @@ package final class Appliance: Service, Sendable {
     ledger = BootLedger(registry: registry, timeline: timeline)
     board = StatusBoard(registry: registry)
     nodescripts = NodescriptTree(directory: configuration.paths.nodescripts)
+    moduleStore = ModuleStore(directory: configuration.paths.modules)
+    planFiles = PlanFiles(
+      registry: registry, store: moduleStore, hostKeys: HostKeys(directory: configuration.paths.hostKeys),
+      cache: FileCache(), siteDirectory: configuration.paths.moduleFiles, port: configuration.provisioner.port)
     clientPolicy = BootPolicyAdapter(
       registry: registry, trials: ledger.trials, loaders: loaders, port: configuration.provisioner.port,
       refused: RefusedMachines(logger: logger))
@@ -98,7 +115,9 @@ package final class Appliance: Service, Sendable {
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
       site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
     let rendered = RenderedContent()
-    let maker = PlanMaker(tree: nodescripts, rendered: rendered, catalog: catalog, settings: configuration.states)
+    let maker = PlanMaker(
+      tree: nodescripts, modules: moduleStore, files: planFiles, rendered: rendered, catalog: catalog,
+      settings: configuration.states)
     let states = StateService(
       registry: registry, ledger: ledger, board: board, maker: maker,
       admission: Admission(limit: configuration.provisioner.concurrentBoots))

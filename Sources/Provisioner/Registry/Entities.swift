@@ -172,3 +172,22 @@ package struct NodeStatus: Hashable, Sendable, Codable {
     self.since = since
   }
 }
+
+/// A module that was imported, and where it is activated. Its files are in `<state>/modules/NAME`.
+package struct ModuleRecord: Hashable, Sendable, Codable {
+  package var name: String
+  package var version: String
+  package var imported: Timestamp
+  /// `init/all`, `ready/group/gpu`, sorted.
+  package var active: [String]
+  /// What its variables must be: `node set` refuses other values while it is active.
+  package var variables: [String: VariableType]
+
+  package init(name: String, version: String, imported: Timestamp, variables: [String: VariableType]) {
+    self.name = name
+    self.version = version
+    self.imported = imported
+    self.active = []
+    self.variables = variables
+  }
+}

@@ -15,6 +15,7 @@ package enum NodeKeys {
   package static let reservedVariables: Set<String> = [
     "STATE", "NODENAME", "VNFS", "ENABLED", "DEBUG", "GROUPNAME", "GROUPNAMES", "NODEID", "IPADDR", "VNFSMASTER",
     "MASTER", "DESTDIR", "PATH", "HOME", "IFS", "PWD", "SHELL", "ENV", "BASH_ENV", "USER", "BOOT", "GENERATION",
+    "ASSIGNED",
   ]
 
   /// Sets one key of a node; an empty value gives it back to the group or the defaults.
@@ -76,7 +77,7 @@ package enum NodeKeys {
       }
       settings.description = value.isEmpty ? nil : value
     case _ where key.hasPrefix("var."):
-      try setVariable(String(key.dropFirst(4)), value, of: &settings)
+      try setVariable(String(key.dropFirst(4)), value, of: &settings, in: view)
     default:
       throw ApplianceError(.invalid, "There is no key '\(key)'. The keys are: \(allowed.joined(separator: ", ")).")
     }
@@ -188,12 +189,17 @@ package enum NodeKeys {
     return address
   }
 
-  private static func setVariable(_ name: String, _ value: String, of settings: inout Settings) throws {
+  /// Letters, digits and underscores, no digit first, at most 64.
+  package static func isVariable(_ name: String) -> Bool {
     let bytes = Array(name.utf8)
-    let isName =
-      (1...64).contains(bytes.count) && !(48...57).contains(bytes[0])
+    return (1...64).contains(bytes.count) && !(48...57).contains(bytes[0])
       && bytes.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 95 }
-    guard isName else {
+  }
+
+  private static func setVariable(
+    _ name: String, _ value: String, of settings: inout Settings, in view: RegistryView
+  ) throws {
+    guard isVariable(name) else {
       throw invalid(
         "var.NAME", "var.\(name)", "letters, digits and underscores after 'var.', at most 64, no digit first")
     }
@@ -202,6 +208,12 @@ package enum NodeKeys {
     }
     guard value.utf8.count <= 4096, !value.utf8.contains(0) else {
       throw invalid("var.\(name)", "a value of \(value.utf8.count) bytes", "at most 4096 bytes without NUL")
+    }
+    // A module says what its variable must be; one that is active nowhere has no say.
+    for module in view.modules.values.sorted(by: { $0.name < $1.name }) where !value.isEmpty && !module.active.isEmpty {
+      if let type = module.variables[name], type.value(value) == nil {
+        throw invalid("var.\(name)", value, "\(type.allowed), as the module \(module.name) has it")
+      }
     }
     var vars = settings.vars ?? [:]
     vars[name] = value.isEmpty ? nil : value

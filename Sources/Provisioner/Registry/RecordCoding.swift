@@ -16,6 +16,7 @@ package enum RecordKey {
   /// What a card's firmware boots with where it is not what is usual.
   package static let strategy = "strategy/"
   package static let token = "token/"
+  package static let module = "module/"
   /// Whose card this is. Written with the node, so that two nodes never get one card, whoever writes.
   package static let mac = "mac/"
   /// Whose fixed address this is, for the same reason.

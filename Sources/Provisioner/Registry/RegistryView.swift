@@ -15,6 +15,9 @@ package struct RegistryView: Sendable {
   package private(set) var facts: [String: Facts] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
   package private(set) var tokens: [String: TokenRecord] = [:]
+  package private(set) var modules: [String: ModuleRecord] = [:]
+  /// Changes whenever a node, or an address of one, does.
+  package private(set) var directoryRevision = 0
   /// What has worked with firmware that the usual answer did not boot.
   package private(set) var strategies: [MACAddress: FirmwareTrial.Strategy] = [:]
   /// How many machines are held.
@@ -35,6 +38,8 @@ package struct RegistryView: Sendable {
   private var nodeByAddress: [IPv4Address: String] = [:]
   private var nodeByClientIdentifier: [[UInt8]: String] = [:]
   private var nodeByGUID: [String: String] = [:]
+  /// Names of modules by where they are activated: `init/all`.
+  private var modulesByRole: [String: [String]] = [:]
   /// Identifiers, the oldest boot first.
   private var bootsByNode: [String: [String]] = [:]
   private var bootByAddress: [IPv4Address: String] = [:]
@@ -76,6 +81,9 @@ package struct RegistryView: Sendable {
 
   /// The address this card was last leased.
   package func leasedAddress(of mac: MACAddress) -> IPv4Address? { addressByMAC[mac] }
+
+  /// The modules that are active there, by name.
+  package func activeModules(_ role: String) -> [String] { modulesByRole[role] ?? [] }
 
   package func effective(_ node: Node, _ defaults: NodeDefaults) -> EffectiveNode {
     EffectiveNode(node, defaults: defaults) { groups[$0]?.settings }
@@ -137,6 +145,7 @@ package struct RegistryView: Sendable {
       case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
       case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
       case RecordKey.token: tokens[name] = try value.map { try decodeRecord(TokenRecord.self, $0) }
+      case RecordKey.module: setModule(name, try value.map { try decodeRecord(ModuleRecord.self, $0) })
       case RecordKey.boot: try setBoot(name, value.map { try decodeRecord(Boot.self, $0) })
       case RecordKey.status: statuses[name] = try value.map { try decodeRecord(NodeStatus.self, $0) }
       case RecordKey.change:
@@ -156,12 +165,22 @@ package struct RegistryView: Sendable {
     }
   }
 
+  private mutating func setModule(_ name: String, _ record: ModuleRecord?) {
+    for role in modules[name]?.active ?? [] {
+      modulesByRole[role]?.removeAll { $0 == name }
+      if modulesByRole[role]?.isEmpty == true { modulesByRole[role] = nil }
+    }
+    modules[name] = record
+    for role in record?.active ?? [] { modulesByRole[role] = ((modulesByRole[role] ?? []) + [name]).sorted() }
+  }
+
   private func isWaiting(_ name: String) -> Bool {
     guard let node = nodes[name], node.address == nil else { return false }
     return node.macs.allSatisfy { addressByMAC[$0] == nil }
   }
 
   private mutating func setNode(_ name: String, _ node: Node?) throws {
+    directoryRevision += 1
     waitingNodes -= isWaiting(name) ? 1 : 0
     defer { waitingNodes += isWaiting(name) ? 1 : 0 }
     if let old = nodes[name] {
@@ -219,6 +238,7 @@ package struct RegistryView: Sendable {
       leases[address] = lease
       return
     }
+    directoryRevision += 1
     let names = Set([old, lease].compactMap { lease in lease.flatMap { nodeName(of: $0.holder) } })
     waitingNodes -= names.count { isWaiting($0) }
     defer { waitingNodes += names.count { isWaiting($0) } }

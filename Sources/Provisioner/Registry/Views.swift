@@ -226,7 +226,9 @@ package struct WhyView: Hashable, Sendable, Codable {
   package var answers: [Answer]
   /// The scripts of each state, in order.
   package var scripts: [Script]
-  /// Each setting and who decides it: node, group or defaults.
+  /// The files that modules bring, in each of these states.
+  package var files: [File]
+  /// Each setting and who decides it: node, group, defaults or, for a variable, a module.
   package var settings: [Setting]
 
   package struct Heard: Hashable, Sendable, Codable {
@@ -268,6 +270,17 @@ package struct WhyView: Hashable, Sendable, Codable {
     package var name: String
     package var level: String
     package var onAppliance: Bool
+    package var replaced: [String]
+    /// Whose it is; null for one of the site's own or of the capsule.
+    @OrNull package var module: String?
+  }
+
+  /// A file that a module brings.
+  package struct File: Hashable, Sendable, Codable {
+    package var state: String
+    package var path: String
+    package var module: String
+    package var level: String
     package var replaced: [String]
   }
 

@@ -5,6 +5,8 @@ package import StateProtocol
 /// Makes the plan for a node in a state, from what is there at this moment.
 package struct PlanMaker: Sendable {
   private let tree: NodescriptTree
+  private let modules: ModuleStore
+  private let files: PlanFiles
   private let runner: ServerScript
   private let rendered: RenderedContent
   private let catalog: CapsuleCatalog
@@ -13,9 +15,12 @@ package struct PlanMaker: Sendable {
   package static let rootStep = "50-root"
 
   package init(
-    tree: NodescriptTree, rendered: RenderedContent, catalog: CapsuleCatalog, settings: Configuration.States
+    tree: NodescriptTree, modules: ModuleStore, files: PlanFiles, rendered: RenderedContent, catalog: CapsuleCatalog,
+    settings: Configuration.States
   ) {
     self.tree = tree
+    self.modules = modules
+    self.files = files
     self.rendered = rendered
     self.catalog = catalog
     self.settings = settings
@@ -44,7 +49,29 @@ package struct PlanMaker: Sendable {
 
   /// - Throws: `ApplianceError` where a script cannot be delivered or the capsule is not whole.
   package func plan(for subject: Subject) async throws -> Plan {
-    let environment = Self.environment(subject)
+    // A plan has a module as it was or as it is, never some of both: one made while modules change is made again.
+    for _ in 0..<100 {
+      guard let epoch = modules.epoch else {
+        try await Task.sleep(for: .milliseconds(10))
+        continue
+      }
+      let made: Result<Plan, any Error>
+      do {
+        made = .success(try await planNow(for: subject))
+      } catch {
+        made = .failure(error)
+      }
+      if modules.epoch == epoch { return try made.get() }
+    }
+    throw ApplianceError(.refused, "Modules change again and again at this moment. The node asks again.")
+  }
+
+  private func planNow(for subject: Subject) async throws -> Plan {
+    let levels = NodescriptTree.levels(vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name)
+    let active = files.active(state: subject.state, levels: levels)
+    let variables = try files.variables(of: subject.node, active)
+    var environment = Self.environment(subject, variables.texts)
+    environment["ASSIGNED"] = files.assigned(to: subject.node)
     let scripts = try tree.scripts(
       state: subject.state, vnfs: subject.vnfs, groups: subject.node.groups, node: subject.node.name,
       capsule: try subject.boot?.digest.map { try catalog.nodescripts(of: $0, state: subject.state) } ?? [:])
@@ -52,6 +79,10 @@ package struct PlanMaker: Sendable {
     for script in scripts {
       steps.append(try await step(script, environment))
     }
+    steps += try files.steps(for: subject, active, variables) { content in
+      (try rendered.add(content), Int64(content.count))
+    }
+    steps.sort { $0.name < $1.name }
     if subject.state == "init", !steps.contains(where: { $0.name == Self.rootStep }), let digest = subject.boot?.digest
     {
       steps.append(try rootStep(digest, mode: subject.node.root))
@@ -64,9 +95,10 @@ package struct PlanMaker: Sendable {
   }
 
   /// What scripts find in their environment: the names are Perceus's; a node's variables have names of their own.
-  package static func environment(_ subject: Subject) -> [String: String] {
+  /// - Parameter variables: The node's, with the defaults of modules.
+  package static func environment(_ subject: Subject, _ variables: [String: String]? = nil) -> [String: String] {
     let node = subject.node
-    var environment = node.vars.filter { !NodeKeys.reservedVariables.contains($0.key) }
+    var environment = (variables ?? node.vars).filter { !NodeKeys.reservedVariables.contains($0.key) }
     environment["STATE"] = subject.state
     environment["NODENAME"] = node.name
     environment["NODEID"] = (subject.boot?.mac ?? node.node.macs.first)?.description ?? ""

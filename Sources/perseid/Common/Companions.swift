@@ -23,6 +23,16 @@ enum Companions {
     return found
   }
 
+  /// Where the modules are that come with perseid, the first place that has one first.
+  static var modules: [String] {
+    var places = environment("PERSEID_MODULES").map { [$0] } ?? []
+    if let path = ownPath()?.split(separator: "/").dropLast(2) {
+      places.append("/" + (path + ["share", "perseid", "modules"]).joined(separator: "/"))
+    }
+    if !places.contains("/usr/share/perseid/modules") { places.append("/usr/share/perseid/modules") }
+    return places
+  }
+
   static let busyboxPath = "/bin/busybox"
 
   /// - Throws: `ApplianceError` naming the package.

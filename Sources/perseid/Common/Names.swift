@@ -19,6 +19,17 @@ enum Names {
     await names(["tokens"]) { (tokens: [TokenView]) in tokens.map(\.name) }
   }
 
+  static let modules = CompletionKind.custom { _, _, _ in
+    await names(["modules"]) { (modules: [ModuleView]) in modules.map(\.name) }
+  }
+
+  /// Where modules can be activated.
+  static let roles = CompletionKind.custom { _, _, _ in
+    let groups = await names(["groups"]) { (groups: [GroupView]) in groups.map { "group/\($0.name)" } }
+    let capsules = await names(["vnfs"]) { (capsules: [CapsuleView]) in capsules.map { "vnfs/\($0.name)" } }
+    return ["init", "ready"].flatMap { state in (["all"] + groups + capsules).map { "\(state)/\($0)" } }
+  }
+
   private static func names<Value: Decodable & Sendable>(
     _ path: [String], _ name: (Value) -> [String]
   ) async -> [String] {

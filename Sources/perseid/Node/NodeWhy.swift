@@ -37,12 +37,19 @@ struct NodeWhy: ShowingVerb {
     for setting in why.settings { settings.add([setting.key, setting.value, setting.from]) }
     var text = [sheet.text] + (why.heard.isEmpty ? [] : [heard.text]) + [answers.text, settings.text]
     if !why.scripts.isEmpty {
-      var scripts = Table(["STATE", "SCRIPT", "FROM", "REPLACES"])
+      var scripts = Table(["STATE", "SCRIPT", "FROM", "MODULE", "REPLACES"])
       for script in why.scripts {
         let name = script.name + (script.onAppliance ? " (runs on the appliance)" : "")
-        scripts.add([script.state, name, script.level, script.replaced.joined(separator: ", ")])
+        scripts.add([script.state, name, script.level, script.module, script.replaced.joined(separator: ", ")])
       }
       text.append(scripts.text)
+    }
+    if !why.files.isEmpty {
+      var files = Table(["STATE", "FILE", "FROM", "MODULE", "REPLACES"])
+      for file in why.files {
+        files.add([file.state, file.path, file.level, file.module, file.replaced.joined(separator: ", ")])
+      }
+      text.append(files.text)
     }
     return text.joined(separator: "\n")
   }

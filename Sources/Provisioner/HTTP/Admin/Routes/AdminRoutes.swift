@@ -2,11 +2,11 @@
 ///
 /// A new request is one more entry here; nothing else knows of it. A refusal is an `AdminFailure`.
 enum AdminRoutes {
-  static let all: [AdminRoute] = appliance + nodes + groups + capsules + tokens
+  static let all: [AdminRoute] = appliance + nodes + groups + capsules + modules + tokens
 
   /// What the OpenAPI document says of each `{name}` in a path.
   static let pieces: [String: String] = [
     "node": "The node's name.", "group": "The group's name.", "vnfs": "The capsule's name.",
-    "token": "The token's name.",
+    "token": "The token's name.", "module": "The module's name.",
   ]
 }
