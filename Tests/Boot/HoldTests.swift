@@ -20,7 +20,7 @@ struct HoldTests {
         let line = try await machine.console.line(containing: "is held until it is assigned", within: bootBound)
         #expect(line.contains(machine.mac.description) && line.contains("QEMU"))
         #expect(try await appliance.node(machine.mac)?.name.hasPrefix("held-") == true)
-        try await appliance.run("node", "add", machine.mac.description, "n0007", "--group", "gpu")
+        try await appliance.run("node", "add", machine.mac.description, "n0007")
         let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
         #expect(node.name == "n0007")
         #expect(!machine.console.text.contains("the machine restarts now"))

@@ -119,7 +119,7 @@ struct Stage1RefusalTests {
   func corruptedFrame() async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in
-        let blob = try largestBlob(appliance.state)
+        let blob = try rootBlob(appliance.state)
         let file = try FileHandle(forUpdating: URL(fileURLWithPath: blob))
         func flip() throws {
           try file.seek(toOffset: 30_000_000)
@@ -145,13 +145,19 @@ struct Stage1RefusalTests {
     text.contains(/the root needs \d+ MiB of memory and \d+ MiB beside it; \d+ MiB are free/)
   }
 
-  private func largestBlob(_ state: String) throws -> String {
+  /// The largest blob that is compressed with zstd: the other large one is an image.
+  private func rootBlob(_ state: String) throws -> String {
     let directory = state + "/blobs/sha256"
-    let sizes = try FileManager.default.contentsOfDirectory(atPath: directory).map { name in
-      (try FileManager.default.attributesOfItem(atPath: "\(directory)/\(name)")[.size] as? Int ?? 0, name)
+    var largest = (size: 0, path: "")
+    for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
+      let path = "\(directory)/\(name)"
+      let file = try #require(FileHandle(forReadingAtPath: path))
+      defer { try? file.close() }
+      guard try file.read(upToCount: 4) == Data([0x28, 0xB5, 0x2F, 0xFD]) else { continue }
+      let size = Int(try file.seekToEnd())
+      if size > largest.size { largest = (size, path) }
     }
-    let largest = try #require(sizes.max { $0.0 < $1.0 })
-    return "\(directory)/\(largest.1)"
+    return largest.path
   }
 }
 

@@ -71,4 +71,12 @@ struct AdminCall: Sendable {
       throw Self.unreadable(error)
     }
   }
+
+  /// - Parameter word: What the caller wants to do with what happens.
+  /// - Throws: `ApplianceError` where no appliance runs.
+  func needsRunningAppliance(_ word: String) throws {
+    guard isLocal else { return }
+    throw ApplianceError(
+      .refused, "No appliance runs on this state directory, so there is nothing to \(word). Start it first.")
+  }
 }

@@ -33,10 +33,7 @@ struct EventStream: Sendable {
 
   /// - Throws: `ApplianceError` where no appliance runs.
   static func writing(_ call: AdminCall) throws -> AdminReply.Writing {
-    guard !call.isLocal else {
-      throw ApplianceError(
-        .refused, "No appliance runs on this state directory, so there is nothing to watch. Start it first.")
-    }
+    try call.needsRunningAppliance("watch")
     let stream = EventStream(call.appliance.timeline, node: call.text("node"), lastEventID: call.lastEventID)
     return { write in try await stream.run(hangUp: call.hangUp, write) }
   }

@@ -43,6 +43,7 @@ extension AdminRoutes {
         .integer("bytes", 1...(4096 << 20), "How large the file may become; 64 MiB where it is not said."),
       ], type: "application/x-pcapng", words: "A pcapng file that grows until the node is ready or a bound is reached."
     ) { call in
+      try call.needsRunningAppliance("trace")
       let limits = NodeTrace.Limits(
         isLive: !call.isSet("kept"), seconds: call.integer("seconds") ?? 600, bytes: call.integer("bytes") ?? 64 << 20)
       let trace = try call.appliance.trace(call.node, limits)
