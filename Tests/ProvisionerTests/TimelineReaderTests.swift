@@ -32,6 +32,22 @@ struct TimelineReaderTests {
     }
   }
 
+  @Test("shows each who asks for a timeline all that was recorded before, though another one is writing it just now")
+  func settled() async throws {
+    try await withTimeline { timeline in
+      for number in 0..<300 {
+        var made = event(number, node: "a")
+        made.boot = "1"
+        timeline.record(made)
+        let counts = try await withThrowingTaskGroup(of: Int.self) { group in
+          for _ in 0..<4 { group.addTask { try await timeline.events(of: "a").count } }
+          return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(counts.allSatisfy { $0 == number + 1 }, "\(counts) after \(number + 1) events")
+      }
+    }
+  }
+
   @Test("waits where nothing has happened, and ends when the appliance stops, or the task is cancelled")
   func waiting() async throws {
     try await withTimeline { timeline in

@@ -37,7 +37,7 @@ package final class SQLiteStore: Store, EventStore {
 
   private enum Job: Sendable {
     case commit([Change], expecting: Revision?, @Sendable (Result<Revision, any Error>) -> Void)
-    case append([TimelineEvent], CheckedContinuation<Void, any Error>)
+    case append([TimelineEvent], @Sendable (Result<Void, any Error>) -> Void)
     case trim(node: String, keepingBoots: Int, CheckedContinuation<Void, any Error>)
     case rename(node: String, to: String, CheckedContinuation<Void, any Error>)
     case watch(Revision, @Sendable (Batch) -> Void, CheckedContinuation<Void, any Error>)
@@ -137,9 +137,8 @@ package final class SQLiteStore: Store, EventStore {
 
   // MARK: Events
 
-  package func append(_ events: [TimelineEvent]) async throws {
-    guard !events.isEmpty else { return }
-    try await withCheckedThrowingContinuation { enqueue(.append(events, $0)) }
+  package func append(_ events: [TimelineEvent], done: @escaping @Sendable (Result<Void, any Error>) -> Void) {
+    enqueue(.append(events, done))
   }
 
   package func events(node: String, boot: String?) async throws -> [TimelineEvent] {
@@ -258,7 +257,8 @@ package final class SQLiteStore: Store, EventStore {
 
   private static func writes(_ job: Job) -> Bool {
     switch job {
-    case .commit, .append, .trim, .rename: true
+    case .append(let events, _): !events.isEmpty
+    case .commit, .trim, .rename: true
     case .watch, .close: false
     }
   }
@@ -338,7 +338,8 @@ package final class SQLiteStore: Store, EventStore {
   private func finish(_ job: Job, _ outcome: Result<Revision, any Error>) {
     switch job {
     case .commit(_, _, let done): done(outcome)
-    case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation):
+    case .append(_, let done): done(outcome.map { _ in })
+    case .trim(_, _, let continuation), .rename(_, _, let continuation):
       continuation.resume(with: outcome.map { _ in })
     case .close(let continuation): continuation.resume()
     case .watch(let revision, let deliver, let continuation):
@@ -358,8 +359,8 @@ package final class SQLiteStore: Store, EventStore {
   private static func fail(_ job: Job, _ error: StoreError) {
     switch job {
     case .commit(_, _, let done): done(.failure(error))
-    case .append(_, let continuation), .trim(_, _, let continuation), .rename(_, _, let continuation),
-      .watch(_, _, let continuation), .close(let continuation):
+    case .append(_, let done): done(.failure(error))
+    case .trim(_, _, let continuation), .rename(_, _, let continuation), .watch(_, _, let continuation), .close(let continuation):
       continuation.resume(throwing: error)
     }
   }

@@ -186,20 +186,23 @@ package final class Timeline: Sendable {
     state.withLock { $0.readers.removeValue(forKey: number) }?.waiting?.resume()
   }
 
-  /// Writes what waits. On return it is on the disk.
+  /// Writes what waits. On return all that was recorded before is on the disk, whoever began to write it.
   package func flush() async throws {
-    let (events, dropped, toTrim) = state.withLock { state in
-      defer {
+    var toTrim: Set<String> = []
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      // Taken and handed over in one step: who comes next is behind these events, even where it has none of its own.
+      let dropped = state.withLock { state in
+        store.append(state.pending) { continuation.resume(with: $0) }
+        toTrim = state.toTrim
+        defer { state.dropped = 0 }
         state.pending = []
-        state.dropped = 0
         state.toTrim = []
+        return state.dropped
       }
-      return (state.pending, state.dropped, state.toTrim)
+      if dropped > 0 {
+        logger.warning("The disk does not keep up: \(dropped) timeline events were dropped.")
+      }
     }
-    if dropped > 0 {
-      logger.warning("The disk does not keep up: \(dropped) timeline events were dropped.")
-    }
-    try await store.append(events)
     for node in toTrim {
       try await store.trimEvents(node: node, keepingBoots: Registry.bootLimit)
     }
