@@ -116,7 +116,11 @@ tree-bookworm: packages-test
 tree-trixie: packages-test
 	@$(LAB)/debian-tree trixie $(PERSEID_CACHE)/trixie.tar
 
-init-trees: $(foreach init,sysvinit openrc runit busybox busybox-rcs rc-local,init-tree-$(init))
+init-trees: $(foreach init,sysvinit openrc runit busybox busybox-rcs rc-local generic,init-tree-$(init))
+
+# It has a kernel of its own.
+init-tree-generic: packages-test
+	@$(LAB)/init-tree generic $(PERSEID_CACHE)/generic.tar
 
 init-tree-%: tree-bookworm
 	@$(LAB)/init-tree $* $(PERSEID_CACHE)/$*.tar $(PERSEID_CACHE)/bookworm.tar
