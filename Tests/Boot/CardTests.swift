@@ -51,7 +51,10 @@ struct CardTests {
     let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
     #expect(node.mac == machine.mac.description)
     #expect(machine.console.text.contains("e1000e: Intel(R) PRO/1000 Network Driver"))
-    #expect(machine.console.text.contains("perseid: eth1 \(machine.mac), address 10.77.0."))
+    #expect(
+      machine.console.lines.contains {
+        $0.hasPrefix("perseid: eth") && $0.contains(" \(machine.mac), address 10.77.0.")
+      })
     await machine.powerOff()
   }
 

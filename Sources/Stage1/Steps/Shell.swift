@@ -45,6 +45,13 @@ package enum Shell {
       if Clock.now - started >= 1 { break }
     }
     for pid in shells { kill(-pid, SIGKILL) }
+    let deadline = Clock.now + 5
+    while let pid = shells.last, Clock.now < deadline {
+      if waitpid(pid, nil, WNOHANG) != 0 { shells.removeLast() } else { Clock.sleep(0.005) }
+    }
+    // A shell's end hangs its terminal up: what was opened there before says nothing any more.
+    boot.console.close()
+    boot.console = .open()
   }
 
   /// What a shell can have as its terminal: `tty0` stands for the screen's current one, which the first is.
