@@ -23,9 +23,9 @@ package enum Shell {
     // The keyboard's driver may be among them.
     try? OtherModules.run(boot)
     boot.say("\(reason): a shell, as perseid.shell asks. Type exit to go on")
-    let started = Clock.now
     var shells: [pid_t] = []
-    for terminal in terminals(SmallFile.text("/sys/class/tty/console/active") ?? "console") {
+    for terminal in terminals(SmallFile.text("/sys/class/tty/console/active") ?? "console")
+    where canBeTypedAt(terminal) {
       var pid: pid_t = 0
       let code = CStrings.with([busybox, "sh"], environment.map { "\($0.key)=\($0.value)" }) { arguments, variables in
         clinux_spawn_shell(&pid, busybox, arguments, variables, terminal)
@@ -41,8 +41,7 @@ package enum Shell {
       if ended < 0 && errno != EINTR { break }
       guard let index = shells.firstIndex(of: ended) else { continue }
       shells.remove(at: index)
-      // Where nobody can type, the shell ends by itself at once, and another one may be where somebody can.
-      if Clock.now - started >= 1 { break }
+      break
     }
     for pid in shells { kill(-pid, SIGKILL) }
     let deadline = Clock.now + 5
@@ -52,6 +51,15 @@ package enum Shell {
     // A shell's end hangs its terminal up: what was opened there before says nothing any more.
     boot.console.close()
     boot.console = .open()
+  }
+
+  /// Whether a terminal is there, and not at its end: a shell would end there at once, and with it everybody's.
+  private static func canBeTypedAt(_ terminal: String) -> Bool {
+    let descriptor = open(terminal, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) >= 0 && entry.revents & Int16(POLLHUP | POLLERR) == 0
   }
 
   /// What a shell can have as its terminal: `tty0` stands for the screen's current one, which the first is.
