@@ -209,7 +209,9 @@ struct ErofsDirectory {
   let size: Int
 
   init(_ children: [Entry], item: Int, parent: Int) {
-    let own = [Entry(name: Array(".".utf8)[...], item: item, type: 2), Entry(name: Array("..".utf8)[...], item: parent, type: 2)]
+    let own = [
+      Entry(name: Array(".".utf8)[...], item: item, type: 2), Entry(name: Array("..".utf8)[...], item: parent, type: 2),
+    ]
     entries = (own + children).sorted { $0.name.lexicographicallyPrecedes($1.name) }
     var used = 0
     var count = 0

@@ -41,7 +41,11 @@ struct ErofsImage: Sendable {
     try output.append([UInt8](repeating: 0, count: ErofsFormat.blockSize))
     let pieces = try await writeContents(of: &inodes, to: &output)
     let layout = try inodes.place(behind: &output)
-    try await inOrder(count: layout.parts.count) { try layout.bytes(ofPart: $0) } take: { try output.append($0) }
+    try await inOrder(count: layout.parts.count) {
+      try layout.bytes(ofPart: $0)
+    } take: {
+      try output.append($0)
+    }
     try output.padToBlock()
     let first = ErofsFormat.firstBlock(
       inodes: layout.count, blocks: try output.block, metadata: layout.metadata, root: layout.root)
