@@ -117,6 +117,6 @@ struct BootSequenceTests {
     let text = need.complaint(available: 256 << 20)
     #expect(text?.contains("needs 329 MiB") == true && text?.contains("256 MiB are free") == true)
     #expect(MemoryNeed.available("MemTotal: 9 kB\nMemAvailable:    1024 kB\n") == 1 << 20)
-    #expect(need.limit(total: 0) > need.tree)
+    #expect(need.limit(total: 0) > need.bytes)
   }
 }

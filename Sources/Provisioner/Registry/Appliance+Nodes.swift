@@ -45,10 +45,18 @@ extension Appliance {
       name: node.name, mac: node.macs.first, macs: node.macs, guid: node.ownGUID ?? node.guid,
       clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
       fixedAddress: node.address, group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
-      enabled: effective.enabled, boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
+      enabled: effective.enabled, boot: effective.boot, root: rootMode(of: effective), kernelArgs: effective.kernelArgs,
       description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created,
       facts: board.facts(of: node.name),
       held: node.isHeld)
+  }
+
+  /// How a node has its root: as is set for it, else as its capsule says.
+  func rootMode(of node: EffectiveNode) -> RootMode { node.root ?? capsuleFiles(of: node)?.rootModes.first ?? .ram }
+
+  /// What its capsule is now; `nil` where there is none, or it is not whole.
+  func capsuleFiles(of node: EffectiveNode) -> BootFiles? {
+    registry.read { $0.capsules[node.vnfs]?.currentGeneration }.flatMap { try? catalog.files(of: $0.digest) }
   }
 
   func address(of effective: EffectiveNode) -> IPv4Address? {

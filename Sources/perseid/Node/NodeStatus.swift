@@ -22,13 +22,13 @@ struct NodeStatus: ShowingVerb {
 func statusText(_ nodes: [NodeStatusView]) -> String {
   if nodes.isEmpty { return "There are no nodes.\n" }
   let now = Timestamp.now
-  var table = Table(["NAME", "STATE", "ADDRESS", "VNFS", "LAST CONTACT", "STEP"], rightAligned: [4])
+  var table = Table(["NAME", "STATE", "ADDRESS", "VNFS", "ROOT", "LAST CONTACT", "STEP"], rightAligned: [5])
   // Who needs somebody first.
   for node in nodes.sorted(by: { ($0.condition, $0.name) < ($1.condition, $1.name) }) {
     let step = [node.condition == .good ? node.step : nil, node.detail].compactMap { $0 }.joined(separator: " ")
     table.add([
       node.name, node.condition == .good ? node.state : "\(node.state) (\(node.condition.rawValue))",
-      node.address?.description, node.vnfs,
+      node.address?.description, node.vnfs, node.root.rawValue,
       node.lastContact.map { Quantity.decimal(max(0, now.seconds(since: $0)), 0) + " s ago" },
       step.split(separator: "\n").first.map { String($0.prefix(80)) },
     ])
