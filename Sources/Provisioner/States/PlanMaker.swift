@@ -1,3 +1,4 @@
+import Capsule
 import CapsuleFormat
 package import NetworkTypes
 package import StateProtocol

@@ -59,7 +59,7 @@ package enum OverlayRoot: RootMode {
 
   /// Fetches the image into a file. It has one digest: corrupted, it is fetched again as a whole, and another
   /// appliance is asked first where there is one.
-  static func fetch(
+  package static func fetch(
     _ image: Descriptor, _ step: Step, to path: String, boot: Boot, through client: inout StateClient
   ) throws {
     var servers = boot.servers(first: client.server)
