@@ -137,7 +137,7 @@ package struct PlanMaker: Sendable {
         "Node \(subject.node.name) is to have its root in mode \(mode.rawValue), and the capsule \(subject.vnfs) "
           + (files.config.rootModes != nil && !files.rootModes.contains(mode)
             ? "is made for \(files.rootModes.map(\.rawValue).joined(separator: ", ")) alone."
-            : "has no erofs image for it: import it again where mkfs.erofs is (package erofs-utils).")
+            : "has no erofs image for it: import it again.")
           + " Or set another mode: perseid node set root \((files.rootModes.first ?? .ram).rawValue) "
           + "\(subject.node.name)")
     }

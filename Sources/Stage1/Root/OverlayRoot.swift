@@ -17,8 +17,8 @@ package enum OverlayRoot: RootMode {
   ) throws {
     guard let image = root.image else {
       throw StepFailure(
-        what: "root mode overlay needs the capsule's erofs image, and the plan names none; import the capsule again "
-          + "where mkfs.erofs is, or set root mode ram for this node",
+        what: "root mode overlay needs the capsule's erofs image, and the plan names none; import the capsule again, "
+          + "or set root mode ram for this node",
         canRetry: true)
     }
     for name in modules { boot.modules?.load(named: name) }
