@@ -127,7 +127,8 @@ enum RegistryFile {
       throw ConfigurationError(
         file: file, line: nil, key: "perseid", message: "found nothing, allowed is a registry: perseid, groups, nodes.")
     }
-    let root = try YAMLSection(node, file: file, path: "", allowed: ["perseid", "groups", "nodes", "modules", "capsules"])
+    let root = try YAMLSection(
+      node, file: file, path: "", allowed: ["perseid", "groups", "nodes", "modules", "capsules"])
     let found = try root.value("perseid", allowed: version) { $0 == version ? $0 : nil }
     guard found != nil else {
       throw ConfigurationError(
