@@ -16,6 +16,7 @@ package enum Link {
     if settings.vlan != nil { boot.modules?.load(named: "8021q") }
     if settings.infiniBand != nil {
       for module in NetworkSettings.InfiniBand.modules { boot.modules?.load(named: module) }
+      if let loader = boot.modules { OtherModules.tell(loader, boot) }
     }
     let started = Clock.now
     let deadline = started + boot.commandLine.linkSeconds
