@@ -53,10 +53,13 @@ extension Appliance {
 
   func address(of effective: EffectiveNode) -> IPv4Address? {
     let node = effective.node
-    let leased = registry.read { view in
-      node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first ?? view.lastBoot(of: node.name)?.address
+    let (leased, boot) = registry.read { view in
+      (node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first, view.lastBoot(of: node.name))
     }
-    return leased ?? board.status(of: node.name)?.address ?? node.address
+    let status = board.status(of: node.name)
+    // What it says itself in this boot goes first: its address need not be of our lease.
+    if let own = status?.address, boot == nil || status?.boot == boot?.id { return own }
+    return leased ?? boot?.address ?? status?.address ?? node.address
   }
 
   package func addNode(_ request: AddNode) async throws -> NodeView {

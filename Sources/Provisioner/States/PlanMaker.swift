@@ -51,10 +51,7 @@ package struct PlanMaker: Sendable {
   package func plan(for subject: Subject) async throws -> Plan {
     // A plan has a module as it was or as it is, never some of both: one made while modules change is made again.
     for _ in 0..<100 {
-      guard let epoch = modules.epoch else {
-        try await Task.sleep(for: .milliseconds(10))
-        continue
-      }
+      let epoch = await modules.settled()
       let made: Result<Plan, any Error>
       do {
         made = .success(try await planNow(for: subject))
