@@ -1,4 +1,4 @@
-package import CapsuleFormat
+import CapsuleFormat
 
 /// Makes a capsule again of what it is now, with this appliance's stage 1 and a new initramfs.
 ///
