@@ -53,7 +53,7 @@ extension Appliance {
     let content = try RegistryFile.read(request.text, file: String(request.file.prefix(256)), now: now)
     let (view, gone) = try await changingModules {
       let active = try content.activations.map(activations)
-      let done = try await importRegistry(content, active, by: who, at: now)
+      let done = try await importRegistry(content.nodes, content.groups, active, by: who, at: now)
       if active != nil { try moduleStore.changing { try relinkModules() } }
       return done
     }
@@ -67,23 +67,23 @@ extension Appliance {
 
   /// - Parameter active: Where each module is to be active; `nil` where that stays as it is.
   private func importRegistry(
-    _ content: RegistryFile.Content, _ active: [String: [ModuleRole]]?, by who: String, at now: Timestamp
+    _ nodes: [Node], _ groups: [Group], _ active: [String: [ModuleRole]]?, by who: String, at now: Timestamp
   ) async throws -> (ImportView, gone: [Node]) {
     try await registry.update { view in
       // First all that goes, then all that comes: a card may have moved from one node to another.
       var changes: [Change] = []
-      let names = Set(content.nodes.map(\.name))
+      let names = Set(nodes.map(\.name))
       let gone = view.nodes.values.filter { !names.contains($0.name) }.sorted { $0.name < $1.name }
       for node in view.nodes.values { changes += try Registry.changes(from: node, to: nil) }
       for node in gone {
         changes += [.delete(RecordKey.status + node.name), .delete(RecordKey.facts + node.name)]
         changes += view.boots(of: node.name).map { .delete(RecordKey.boot + $0.id) }
       }
-      for node in content.nodes { changes += try Registry.changes(from: nil, to: node) }
-      let groups = Set(content.groups.map(\.name))
-      let goneGroups = view.groups.keys.filter { !groups.contains($0) }
+      for node in nodes { changes += try Registry.changes(from: nil, to: node) }
+      let groupNames = Set(groups.map(\.name))
+      let goneGroups = view.groups.keys.filter { !groupNames.contains($0) }
       changes += goneGroups.map { .delete(RecordKey.group + $0) }
-      changes += try content.groups.map { try .put(RecordKey.group + $0.name, $0) }
+      changes += try groups.map { try .put(RecordKey.group + $0.name, $0) }
       if let active {
         for var module in view.modules.values {
           module.active = (active[module.name] ?? []).map(\.description)
@@ -92,13 +92,13 @@ extension Appliance {
       }
       let made = RegistryView.Made(
         what: "registry", action: "import",
-        after: "\(content.nodes.count) nodes, \(content.groups.count) groups; \(gone.count) nodes removed")
+        after: "\(nodes.count) nodes, \(groups.count) groups; \(gone.count) nodes removed")
       changes += try view.records(of: [made], by: who, at: now)
       let assigned = Set(
-        content.nodes.compactMap(\.settings.vnfs) + content.groups.compactMap(\.settings.vnfs)
+        nodes.compactMap(\.settings.vnfs) + groups.compactMap(\.settings.vnfs)
           + (active ?? [:]).values.joined().compactMap(\.vnfs))
       let answer = ImportView(
-        nodes: content.nodes.count, groups: content.groups.count, removedNodes: gone.count,
+        nodes: nodes.count, groups: groups.count, removedNodes: gone.count,
         removedGroups: goneGroups.count, missingCapsules: assigned.filter { view.capsules[$0] == nil }.sorted())
       return (changes, (answer, gone))
     }

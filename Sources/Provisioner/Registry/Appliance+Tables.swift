@@ -1,3 +1,5 @@
+import NetworkTypes
+
 extension Appliance {
   /// What `perseid node list` shows.
   package func nodeTable(_ patterns: [String]) throws -> TableView {
