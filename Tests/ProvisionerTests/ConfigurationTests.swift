@@ -1,6 +1,7 @@
 import ConfigurationFile
 import DHCPWire
 import NetworkTypes
+import StateProtocol
 import Testing
 
 @testable import Provisioner

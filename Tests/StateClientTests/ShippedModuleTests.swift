@@ -81,11 +81,9 @@ struct ShippedModuleTests {
 
     /// Where a symbolic link leads.
     func link(_ file: String) -> String? {
-      var target = [UInt8](repeating: 0, count: 256)
-      let count = target.withUnsafeMutableBytes { bytes in
-        readlink(path + file, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
-      }
-      return count < 0 ? nil : String(decoding: target.prefix(count), as: UTF8.self)
+      var target = [CChar](repeating: 0, count: 256)
+      let count = readlink(path + file, &target, target.count)
+      return count < 0 ? nil : String(decoding: target.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     func lines(_ file: String) -> [String] { (text(file) ?? "").split(separator: "\n").map(String.init) }

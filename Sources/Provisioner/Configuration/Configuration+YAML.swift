@@ -65,7 +65,8 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-    if let section = try root.section("provisioner", allowed: ["port", "rate", "ratePerNode", "concurrentBoots", "standby"]) {
+    let provisioner = ["port", "rate", "ratePerNode", "concurrentBoots", "standby"]
+    if let section = try root.section("provisioner", allowed: provisioner) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
       result.provisioner.rate = try section.value("rate", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
       result.provisioner.ratePerNode =
