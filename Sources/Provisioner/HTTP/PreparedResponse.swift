@@ -76,6 +76,8 @@ struct PreparedResponse: Sendable {
     }
   }
 
+  var hasFile: Bool { slices.contains { if case .file = $0 { true } else { false } } }
+
   /// Bytes of the body that are sent.
   var size: Int {
     slices.reduce(0) { total, slice in
