@@ -40,10 +40,11 @@ struct BootSequenceTests {
     let naming = try plan(others: [.init(address: second.endpoint.address, port: second.endpoint.port)])
     let first = try ScriptedServer { _, number in number == 0 ? .send(naming) : .sendAndClose([]) }
     let report = try #require(BootStep.all.first { $0.name == "report" })
-    try withBoot { boot, console in
-      boot.commandLine = KernelCommandLine("perseid.server=\(first.endpoint)")
-      try first.serving {
-        try second.serving {
+    // A boot keeps its connection, which a server waits for: it is gone before they are.
+    try first.serving {
+      try second.serving {
+        try withBoot { boot, console in
+          boot.commandLine = KernelCommandLine("perseid.server=\(first.endpoint)")
           try report.run(boot)
           #expect(boot.servers == [first.endpoint, second.endpoint])
           // The step fails, is tried again, and finds the other.
