@@ -27,6 +27,8 @@ struct BuildRecord: Codable, Sendable {
   var spans: [Span]
   /// Compressed images by the digest of what they were made of.
   var images: [String: Descriptor]
+  /// Of the last erofs image; none where contents have no identity.
+  var erofs: KnownErofs.Record?
 }
 
 /// The records in a state directory: `cache/build-HEX.json`, one for each source.

@@ -59,6 +59,12 @@ package struct CapsuleBuilder: Sendable {
     let own = records.ownRecord(compressor: compressors.description)
     var parts = CapsuleParts(store: store, earlier: own?.images ?? [:])
 
+    let plan = try StreamPlan(tree, settled: started - settlingSeconds)
+    let makesErofs = request.makesErofs && settings.rootModes?.contains(.overlay) != false
+    // All at once: each has parts that one core alone can do.
+    async let packing = pack(tree, plan, compressors, own, records, progress: progress)
+    async let overlay = makesErofs ? makeErofs(tree, plan, own) : nil
+
     let scratch = try ScratchDirectory(in: temporaryDirectory)
     let initramfs = try InitramfsBuilder(
       tree: tree, kernel: kernel, settings: settings, busybox: busybox, scratch: scratch
@@ -71,19 +77,10 @@ package struct CapsuleBuilder: Sendable {
     try Task.checkCancellation()
     let kernelBlob = try parts.keep(try tree.read(kernel.image), MediaType.kernel)
 
-    let modes = settings.rootModes
-    let erofs =
-      request.makesErofs && modes?.contains(.overlay) != false ? ErofsImage(store: store, scratch: scratch) : nil
-    // A first build of a directory makes both at once; later ones first look whether anything is new.
-    async let early =
-      own == nil && ErofsImage.isInstalled && ErofsImage.isReadyMade(tree)
-      ? erofs?.make(of: tree) : nil
-    let root = try await pack(tree, settled: started - settlingSeconds, compressors, own, records, progress: progress)
+    let root = try await packing
     parts.writers.append(root.writer)
     let indexBlob = try parts.keep(root.index.encoded(), MediaType.frameIndex)
-    let erofsBlob = try await erofs?.blob(
-      of: tree, root, made: try await early, isWanted: modes?.contains(.overlay) == true, in: &parts, progress: progress
-    )
+    let erofs = try await overlay
 
     var config = CapsuleConfig(
       name: name, kernelRelease: kernel.release, architecture: initramfs.architecture,
@@ -92,7 +89,10 @@ package struct CapsuleBuilder: Sendable {
     config.version = settings.version
     config.rootModes = settings.rootModes?.map(\.rawValue)
     var layers = [root.blob, indexBlob, kernelBlob, initramfsBlob, stage1Blob]
-    if let erofsBlob { layers.append(erofsBlob) }
+    if let erofs {
+      parts.writers.append(erofs.writer)
+      layers.append(erofs.record.image)
+    }
     if !nodescripts.files.isEmpty { layers.append(try parts.keep(try nodescripts.encoded(), MediaType.nodescripts)) }
     if !tools.files.isEmpty { layers.append(try parts.keep(try tools.encoded(), MediaType.tools)) }
     let manifest = CapsuleManifest(
@@ -105,20 +105,19 @@ package struct CapsuleBuilder: Sendable {
     records.save(
       BuildRecord(
         compressor: compressors.description, root: root.blob, frameIndex: indexBlob, spans: root.spans,
-        images: parts.images))
+        images: parts.images, erofs: plan.stamps.isEmpty ? nil : erofs?.record))
     progress(BuildProgress(phase: .done, completedBytes: capsule.bytes, totalBytes: capsule.bytes))
     return capsule
   }
 
   /// The root file system's blob; frames that earlier builds made already are copied.
   private func pack(
-    _ tree: FileTree, settled: Int64, _ compressors: CompressorPool, _ own: BuildRecord?, _ records: BuildRecords,
+    _ tree: FileTree, _ plan: StreamPlan, _ compressors: CompressorPool, _ own: BuildRecord?, _ records: BuildRecords,
     progress: @escaping ProgressHandler
-  ) async throws -> RootPacker.Result {
-    let plan = try StreamPlan(tree, settled: settled)
+  ) async throws -> sending RootPacker.Result {
     let others = records.otherRecords(compressor: compressors.description)
     let known = KnownFrames(own: own, others: others, store: store)
-    let width = max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1)
+    let width = Self.width
     do {
       return try await RootPacker(store: store, compressors: compressors, width: width, known: known)
         .pack(tree, plan, progress: progress)
@@ -127,6 +126,21 @@ package struct CapsuleBuilder: Sendable {
         .pack(tree, plan, progress: progress)
     }
   }
+
+  /// The tree as an erofs image; what the last one has already is copied.
+  private func makeErofs(
+    _ tree: FileTree, _ plan: StreamPlan, _ own: BuildRecord?
+  ) async throws -> sending ErofsImage.Result? {
+    let known = KnownErofs(own?.erofs, store: store)
+    do {
+      return try await ErofsImage(tree: tree, plan: plan, known: known, width: Self.width).make(in: store)
+    } catch is ErofsImage.Damaged {
+      return try await ErofsImage(tree: tree, plan: plan, known: .none, width: Self.width).make(in: store)
+    }
+  }
+
+  /// Pieces that are compressed at once.
+  private static var width: Int { max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) + 1) }
 
   /// The executables in the initramfs have to run on the machines that the kernel is for.
   private static func check(

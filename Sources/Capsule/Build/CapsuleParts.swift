@@ -40,18 +40,10 @@ struct CapsuleParts {
   }
 
   /// The blob that an earlier build made of something.
-  mutating func kept(_ key: String) -> Descriptor? {
+  private mutating func kept(_ key: String) -> Descriptor? {
     guard let kept = earlier[key], (try? store.size(of: kept.digest)) == kept.size else { return nil }
     images[key] = kept
     return kept
-  }
-
-  /// A blob that is written already, for `kept` of later builds.
-  mutating func keep(_ writer: BlobWriter, _ mediaType: String, as key: String) throws -> Descriptor {
-    writers.append(writer)
-    let blob = try writer.seal(mediaType: mediaType)
-    images[key] = blob
-    return blob
   }
 
   /// Gives everything its name, in the order in which it came: the manifest last.

@@ -75,7 +75,7 @@ extension KnownFrames.Known {
 }
 
 /// A blob's file, held open.
-private final class OpenBlob: Sendable {
+final class OpenBlob: Sendable {
   private let file: FileDescriptor
 
   init?(_ descriptor: Descriptor, store: ContentStore) {

@@ -47,7 +47,7 @@ struct RootPacker {
     }
   }
 
-  func pack(_ tree: FileTree, _ plan: StreamPlan, progress: @escaping ProgressHandler) async throws -> Result {
+  func pack(_ tree: FileTree, _ plan: StreamPlan, progress: @escaping ProgressHandler) async throws -> sending Result {
     let writer = try store.writer()
     var frames: [Frame] = []
     var packed: [Int: PackedFrame] = [:]

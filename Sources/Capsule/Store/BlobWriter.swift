@@ -13,7 +13,7 @@ import struct Crypto.SHA256
 package final class BlobWriter {
   private let store: ContentStore
   private let file: FileDescriptor
-  /// For programs that write the content themselves, before `adopt`.
+  /// For those who write the content themselves, in no order, before `adopt`.
   let temporaryPath: String
   private var hash = SHA256()
   /// Bytes written so far.
@@ -69,10 +69,8 @@ package final class BlobWriter {
     return descriptor
   }
 
-  /// Takes over what another program has written to `temporaryPath`.
-  ///
-  /// - Parameter body: May change the first 4096 bytes.
-  func adopt(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+  /// Takes over what has been written to `temporaryPath`.
+  func adopt() throws {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
     defer { buffer.deallocate() }
     while true {
@@ -81,13 +79,6 @@ package final class BlobWriter {
         throw CapsuleError.reading(temporaryPath, errno: errno)
       }
       if filled == 0 { return }
-      if count == 0 {
-        let block = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(filled, 4096)])
-        try body(block)
-        guard file.writeAll(UnsafeRawBufferPointer(block), at: 0) else {
-          throw CapsuleError.writing(temporaryPath, errno: errno)
-        }
-      }
       hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
       count += Int64(filled)
     }

@@ -15,7 +15,6 @@ struct DirectoryScanner {
   private var linked: [Inode: TreeBuilder.NodeNumber] = [:]
   private var device: dev_t = 0
   private var contentBytes: UInt64 = 0
-  private var leavesOut = false
   private let progress: ProgressHandler
 
   private struct Inode: Hashable {
@@ -55,13 +54,10 @@ struct DirectoryScanner {
         guard lstat(scanner.source.hostPath(child), &status) == 0 else { throw scanner.failure(child) }
         try scanner.add(child, status)
         guard status.st_mode & S_IFMT == S_IFDIR else { continue }
-        if status.st_dev == scanner.device { pending.append(child) } else { scanner.leavesOut = true }
+        if status.st_dev == scanner.device { pending.append(child) }
       }
     }
-    let isWhole = !scanner.leavesOut
-    var tree = scanner.builder.finish(source: scanner.source)
-    tree.isWhole = isWhole
-    return tree
+    return scanner.builder.finish(source: scanner.source)
   }
 
   private init(source: TreeSource, progress: @escaping ProgressHandler) {
@@ -107,9 +103,7 @@ struct DirectoryScanner {
         major: clinux_device_major(UInt64(status.st_rdev)), minor: clinux_device_minor(UInt64(status.st_rdev)))
     case S_IFIFO: entry.kind = .fifo
     // A socket means nothing without the process that made it.
-    default:
-      leavesOut = true
-      return
+    default: return
     }
     let inode = Inode(device: status.st_dev, number: status.st_ino)
     let isLinked = status.st_nlink > 1 && entry.kind != .directory
@@ -119,7 +113,6 @@ struct DirectoryScanner {
     }
     contentBytes += entry.size
     entry.extendedAttributes = try attributes(path)
-    if !entry.extendedAttributes.allSatisfy(TreeRules.isKept) { leavesOut = true }
     let number = try builder.add(entry, content: content)
     if isLinked { linked[inode] = number }
   }

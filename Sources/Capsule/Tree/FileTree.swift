@@ -41,8 +41,6 @@ struct FileTree: Sendable {
   /// What the content locations refer to.
   let source: TreeSource
   private let index: [TreePath: Int]
-  /// Whether the source directory has nothing else: no sockets, no mounts, no attributes that are left out.
-  var isWhole = false
 
   init(items: [Item], source: TreeSource) {
     self.items = items
