@@ -55,6 +55,11 @@ struct Bench {
     case "dhcp-floor" where words.count == 3:
       guard let address = IPv4Address(words[2]) else { throw LabError("dhcp-floor INTERFACE ADDRESS") }
       try answerAsFloor(interface: words[1], address: address)
+    case "dhcp-ask" where words.count == 4:
+      guard let server = IPv4Address(words[1]), let own = IPv4Address(words[2]), let mac = MACAddress(words[3]) else {
+        throw LabError("dhcp-ask SERVER OWN MAC")
+      }
+      say("\(try DHCPQuestion(server: server, own: own, mac: mac).ask())")
     case "dhcp-load" where words.count == 5:
       guard let rate = Double(words[2]), rate > 0, let clients = Int(words[3]), let machines = Int(words[4]),
         machines > 0

@@ -11,6 +11,7 @@ struct StateComparison {
   private static let scripts = 20
   private static let rate = 1000
   private static let seconds = 10
+  private static let sets = 20
 
   private struct Figures {
     var median = 0.0
@@ -19,6 +20,8 @@ struct StateComparison {
     var cost = 0.0
     /// Milliseconds.
     var list = 0.0
+    /// Settings that the DHCP packet behind them was answered with.
+    var seen = 0.0
   }
 
   func run(_ progress: @Sendable (String) -> Void) async throws -> [Row] {
@@ -30,7 +33,8 @@ struct StateComparison {
         let figures = try await measure(count)
         progress(
           "  median \(rounded(figures.median)) ms, p99 \(rounded(figures.p99)) ms, \(rounded(figures.cost)) ms of "
-            + "processor a report, node list \(rounded(figures.list)) ms")
+            + "processor a report, node list \(rounded(figures.list)) ms, \(rounded(figures.seen)) of \(Self.sets) "
+            + "settings in the next DHCP answer")
         if count == Self.few { few.append(figures) } else { many.append(figures) }
       }
     }
@@ -44,6 +48,9 @@ struct StateComparison {
         theirs: few.map(\.cost), peer: "with 100", goal: 1.2),
       Row(
         name: "node list of 10,000 nodes", unit: "ms", ours: many.map(\.list), theirs: [200], peer: limit, goal: 1),
+      Row(
+        name: "node set, seen by the next DHCP packet, 10,000 nodes", unit: "", ours: many.map(\.seen),
+        theirs: [Double(Self.sets)], peer: "all of them", goal: 1, isMoreBetter: true),
     ]
   }
 
@@ -78,13 +85,33 @@ struct StateComparison {
           try await appliance.run("node", "list")
           list = min(list, (ContinuousClock.now - began).seconds * 1000)
         }
+        let seen = try await settingsSeen(site, appliance)
         await appliance.stop()
         return Figures(
-          median: result.median, p99: result.p99, cost: (after - before) * 1000 / Double(result.answered), list: list)
+          median: result.median, p99: result.p99, cost: (after - before) * 1000 / Double(result.answered), list: list,
+          seen: Double(seen))
       } catch {
         await appliance.stop()
         throw LabError("\(error)\nthe appliance said last:\n\(appliance.log?.tail(20) ?? "")")
       }
+    }
+  }
+
+  /// A relay agent asks for a machine whenever its node's address was set.
+  private func settingsSeen(_ site: Site, _ appliance: Appliance) async throws -> Int {
+    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    return try await site.withHost("relay") { host in
+      try await host.command("ip", "addr", "add", "10.77.0.9/24", "dev", "eth0").run().check()
+      var seen = 0
+      for number in 0..<Self.sets {
+        let address = "10.77.0.\(20 + number)"
+        try await appliance.run("node", "set", "address", address, "n00000")
+        let answer = try await host.command(
+          own, "dhcp-ask", "\(Site.serverAddress)", "10.77.0.9", "\(StateLoad.mac(0))"
+        ).run(timeout: .seconds(20)).check().output
+        if answer.contains(address + "\n") { seen += 1 }
+      }
+      return seen
     }
   }
 

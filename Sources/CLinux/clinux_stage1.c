@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_vlan.h>
+#include <linux/loop.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -248,4 +250,54 @@ long clinux_filesystem_type(const char *path) {
 uint64_t clinux_memory_bytes(void) {
   struct sysinfo status;
   return sysinfo(&status) < 0 ? 0 : (uint64_t)status.totalram * status.mem_unit;
+}
+
+// 0, or -1 with errno.
+static int loop_set(int device, int file) {
+  struct loop_info64 info;
+  memset(&info, 0, sizeof info);
+  info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+#ifdef LOOP_CONFIGURE
+  // Since Linux 5.8, in one step.
+  struct loop_config config;
+  memset(&config, 0, sizeof config);
+  config.fd = (unsigned)file;
+  config.info = info;
+  int result = ioctl(device, LOOP_CONFIGURE, &config);
+  if (result == 0 || (errno != EINVAL && errno != ENOTTY)) return result;
+#endif
+  if (ioctl(device, LOOP_SET_FD, file) < 0) return -1;
+  if (ioctl(device, LOOP_SET_STATUS64, &info) == 0) return 0;
+  int error = errno;
+  ioctl(device, LOOP_CLR_FD, 0);
+  errno = error;
+  return -1;
+}
+
+int clinux_loop_attach(int file, char *path, uint64_t size) {
+  int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+  if (control < 0) return -1;
+  int device = -1, error = EBUSY;
+  // Another may take the free one first.
+  for (int attempt = 0; attempt < 16 && device < 0; attempt++) {
+    int number = ioctl(control, LOOP_CTL_GET_FREE);
+    if (number < 0) {
+      error = errno;
+      break;
+    }
+    if (snprintf(path, size, "/dev/loop%d", number) >= (int)size) {
+      error = ENAMETOOLONG;
+      break;
+    }
+    device = open(path, O_RDONLY | O_CLOEXEC);
+    if (device >= 0 && loop_set(device, file) < 0) {
+      error = errno;
+      close(device);
+      device = -1;
+      if (error != EBUSY) break;
+    }
+  }
+  close(control);
+  errno = error;
+  return device;
 }

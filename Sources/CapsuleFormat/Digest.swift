@@ -4,6 +4,19 @@ package struct Digest: Hashable, Sendable {
 
   /// - Parameter bytes: The 32 bytes; `nil` for any other count.
   package init?(bytes: some Collection<UInt8>) {
+    let whole = bytes.withContiguousStorageIfAvailable { buffer -> (UInt64, UInt64, UInt64, UInt64)? in
+      guard buffer.count == 32 else { return nil }
+      let raw = UnsafeRawBufferPointer(buffer)
+      func word(_ number: Int) -> UInt64 {
+        UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8 * number, as: UInt64.self))
+      }
+      return (word(0), word(1), word(2), word(3))
+    }
+    if let whole {
+      guard let whole else { return nil }
+      words = whole
+      return
+    }
     guard bytes.count == 32 else { return nil }
     var iterator = bytes.makeIterator()
     func word() -> UInt64 {
@@ -16,9 +29,7 @@ package struct Digest: Hashable, Sendable {
 
   /// The 32 bytes.
   package var bytes: [UInt8] {
-    [words.0, words.1, words.2, words.3].flatMap { word in
-      (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) }
-    }
+    withUnsafeBytes(of: (words.0.bigEndian, words.1.bigEndian, words.2.bigEndian, words.3.bigEndian)) { Array($0) }
   }
 
   /// The 64 digits alone.

@@ -46,7 +46,9 @@ package enum PlanCheck {
       }
       return nil
     case .root:
-      guard let root = step.root, root.bytes >= 0, root.entries >= 0, root.blob.size >= 0 else {
+      guard let root = step.root, root.bytes >= 0, root.entries >= 0, root.blob.size >= 0,
+        (root.image?.size ?? 1) > 0
+      else {
         return "does not say what the root is filled from"
       }
       return nil

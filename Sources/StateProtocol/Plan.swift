@@ -102,20 +102,25 @@ package struct Step: Hashable, Sendable, Codable {
 
   /// What the root is filled from.
   package struct Root: Hashable, Sendable, Codable {
-    /// `ram`, or a mode of a later version.
+    /// `ram`, `overlay`, or a mode of a later version.
     package var mode: String
     /// The capsule's manifest digest.
     package var generation: Digest
     /// The root file system blob.
     package var blob: Descriptor
+    /// The same as an image to mount, an erofs file system; `nil` where there is none.
+    package var image: Descriptor?
     /// Bytes of the uncompressed tar stream, and its entries.
     package var bytes: Int64
     package var entries: Int64
 
-    package init(mode: String, generation: Digest, blob: Descriptor, bytes: Int64, entries: Int64) {
+    package init(
+      mode: String, generation: Digest, blob: Descriptor, image: Descriptor? = nil, bytes: Int64, entries: Int64
+    ) {
       self.mode = mode
       self.generation = generation
       self.blob = blob
+      self.image = image
       self.bytes = bytes
       self.entries = entries
     }

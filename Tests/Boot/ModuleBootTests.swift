@@ -18,7 +18,7 @@ struct ModuleBootTests {
   }
 
   /// What a step of a node printed, once it is done.
-  private func output(of step: String, on node: String, _ appliance: Appliance) async throws -> String {
+  func output(of step: String, on node: String, _ appliance: Appliance) async throws -> String {
     let deadline = ContinuousClock.now + .seconds(300)
     let watch = try RunningProcess(appliance.command("watch"))
     defer { watch.signal(15) }

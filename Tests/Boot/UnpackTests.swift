@@ -35,8 +35,48 @@ struct UnpackTests {
     }
   }
 
+  @Test("takes no more memory for a tree of 2 GiB with many small files and hard links", .timeLimit(.minutes(20)))
+  func large() async throws {
+    try await withAppliance { site, appliance in
+      let tree = site.directory + "/tree"
+      try await Command(
+        "sh", "-euc",
+        """
+        mkdir $0; tar --numeric-owner -C $0 -xpf $1; cd $0/opt
+        mkdir -p ../etc/perseid; echo 'root: { modes: ram }' > ../etc/perseid/capsule.yaml
+        perl -e '
+          for $d (1..4000) {
+            mkdir "d$d" or die;
+            for $f (1..15) {
+              open(F, ">", "d$d/f$f") or die; print F "$d $f\n" x 40; close(F);
+              link("d$d/f$f", "d$d/another-name-of-$f") or die;
+            }
+          }'
+        for number in 1 2 3; do cp -a ../usr copy$number; done
+        truncate -s 900M zeros
+        """, tree, try Cache.debianTree("bookworm")
+      ).run(timeout: .seconds(300)).check()
+      try await appliance.run("vnfs", "import", tree, "--name", "large", "--yes", timeout: .seconds(900))
+      let (blob, index) = try await parts(appliance, of: "large")
+      let ours = site.directory + "/ours"
+      let result = try await site.server.command(
+        Appliance.nodeExecutable, "unpack", Site.serverAddress.description, blob, index, ours
+      ).run(timeout: .seconds(600)).check()
+      let mebibytes = try #require(result.output.firstMatch(of: /(\d+) MiB in/).flatMap { Int($0.1) })
+      #expect(mebibytes >= 2000)
+      let memory = try #require(result.output.firstMatch(of: /(\d+) MiB of memory/).flatMap { Int($0.1) })
+      #expect(memory <= 64, "\(result.output)")
+      let names = try await Command(
+        "sh", "-euc", "cat $0/opt/d4000/another-name-of-15 | wc -l; stat -c %h $0/opt/d1/f1", ours
+      ).run(timeout: .seconds(60)).check().output
+      #expect(names == "40\n2\n")
+    }
+  }
+
   /// The digests of a capsule's root file system and of its frame index, in hexadecimal digits.
-  private func parts(_ appliance: Appliance) async throws -> (blob: String, index: String) {
+  private func parts(
+    _ appliance: Appliance, of name: String = "debian-12"
+  ) async throws -> (blob: String, index: String) {
     struct Capsule: Decodable { var digest: String }
     struct Manifest: Decodable {
       struct Layer: Decodable {
@@ -45,7 +85,7 @@ struct UnpackTests {
       }
       var layers: [Layer]
     }
-    let digest = try await appliance.json(Capsule.self, "vnfs", "show", "debian-12").digest
+    let digest = try await appliance.json(Capsule.self, "vnfs", "show", name).digest
     let path = "\(appliance.state)/blobs/\(digest.replacing(":", with: "/"))"
     let manifest = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
     func layer(_ type: String) throws -> String {

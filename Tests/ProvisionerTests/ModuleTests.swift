@@ -352,6 +352,54 @@ struct ModuleTests {
     try await appliance.close()
   }
 
+  @Test("A list of all nodes is made once for them all, and anew where a node, an address or a variable is another")
+  func lists() async throws {
+    let (appliance, boot) = try await prepared(try TestDirectory())
+    let list = "{{#nodes}}{{name}} {{address}}{{site}}\n{{/nodes}}"
+    _ = try await appliance.importModule(
+      try Self.archive([
+        "module.yaml": """
+        name: list
+        version: "1"
+        description: Every node.
+        roles: [init/all]
+        variables: { site: { type: text } }
+        files: [{ path: /etc/list, template: list }, { path: /etc/own, template: own }]
+        """, "list": list, "own": list + "{{node.name}}",
+      ]))
+    _ = try await appliance.activateModule("list", roles: [])
+    let second = try await appliance.ledger.bind(
+      BootLedger.Request(mac: mac(2), address: IPv4Address(10, 0, 0, 22), phase: .script)
+    ).boot
+    func lists() async throws -> [String] {
+      var found: [String] = []
+      for (boot, mac) in [(boot, mac(1)), (second, mac(2))] {
+        let body = try report("init", boot: boot.id, mac)
+        let plan = try Plan.decode(bytes(await appliance.nodeService.respond(to: .post("/v1/state", body)).body))
+        for path in ["/etc/list", "/etc/own"] {
+          found.append(await content(appliance, try #require(plan.steps.first { $0.path == path })))
+        }
+      }
+      return found
+    }
+    _ = try await lists()
+    var before = appliance.planFiles.templates.count
+    func made() -> Int {
+      defer { before = appliance.planFiles.templates.count }
+      return appliance.planFiles.templates.count - before
+    }
+    // The one with the node's own name is its own.
+    var texts = try await lists()
+    #expect(texts[0] == texts[2] && texts[1] != texts[3] && made() == 2)
+    _ = try await appliance.setNodes(["n0001"], key: "address", value: "10.0.0.77")
+    texts = try await lists()
+    #expect(texts[0] == texts[2] && texts[0].contains("n0001 10.0.0.77\n") && made() == 3)
+    _ = try await appliance.setNodes(["n0001"], key: "var.site", value: "!")
+    texts = try await lists()
+    #expect(!texts[0].contains("!") && texts[2].contains("n0001 10.0.0.77!\n"))
+    try await appliance.close()
+  }
+
   @Test("An archive is read as its directory is, whatever compressed it, with its one directory left out")
   func archives() throws {
     let directory = try TestDirectory()

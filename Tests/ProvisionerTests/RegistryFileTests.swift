@@ -28,6 +28,8 @@ struct RegistryFileTests {
     ] { _ = try await appliance.setNodes([node], key: key, value: value) }
     _ = try await appliance.setGroup("gpu", key: "var.A", value: "null")
     _ = try await appliance.setGroup("rack7", key: "vnfs", value: "rocky-9")
+    _ = try await appliance.importModule(try ModuleTests.archive(ModuleTests.motd))
+    _ = try await appliance.activateModule("motd", roles: ["init/group/gpu", "init/node/login", "init/vnfs/rocky-9"])
     return appliance
   }
 
@@ -51,6 +53,9 @@ struct RegistryFileTests {
         to: .post("/v1/state", try report("ready", boot: nil, mac(number))))
       answers.append(text(response))
     }
+    for name in ["n0000", "login"] {
+      answers.append(String(decoding: try encoder.encode(appliance.nodeWhy(name)), as: UTF8.self))
+    }
     answers.append(String(decoding: try encoder.encode(appliance.groups()), as: UTF8.self))
     return answers
   }
@@ -60,6 +65,7 @@ struct RegistryFileTests {
     let appliance = try await filled(try TestDirectory())
     let before = try await answers(appliance)
     let file = try appliance.exportRegistry().text
+    _ = try await appliance.deactivateModule("motd", roles: [])
     _ = try await appliance.deleteNodes(["*"])
     _ = try await appliance.deleteGroup("rack7")
     let done = try await appliance.importRegistry(ImportRegistry(file: "r.yaml", text: file))
@@ -69,6 +75,12 @@ struct RegistryFileTests {
     try await appliance.close()
     // And in another appliance, which has nothing yet.
     let other = try await makeAppliance(try TestDirectory())
+    let error = try await #require(throws: ApplianceError.self) {
+      _ = try await other.importRegistry(ImportRegistry(file: "r.yaml", text: file))
+    }
+    #expect(error.message.contains("modules.motd.active: there is no module 'motd' here: perseid module import"))
+    #expect(try other.nodes([]).isEmpty)
+    _ = try await other.importModule(try ModuleTests.archive(ModuleTests.motd))
     let there = try await other.importRegistry(ImportRegistry(file: "r.yaml", text: file))
     #expect(there.missingCapsules == ["rocky-9"])
     #expect(
@@ -88,6 +100,8 @@ struct RegistryFileTests {
         spare: { mac: ["\(mac(9))", "\(mac(1))"], group: a, vars: { X: 1 } }
       """
     let done = try await appliance.importRegistry(ImportRegistry(file: "r.yaml", text: text))
+    // A file that does not speak of modules leaves them as they are.
+    #expect(try appliance.module("motd").active.count == 3)
     #expect(done.removedNodes == 1 && done.removedGroups == 2 && done.groups == 0)
     #expect(try appliance.nodes([]).map(\.macs) == [[mac(2)], [mac(9), mac(1)]])
     #expect(appliance.registry.read { $0.lastBoot(of: "n0000") }?.id == bound.boot.id)
@@ -114,6 +128,9 @@ struct RegistryFileTests {
       ),
       ("perseid: 1\nnodes:\n  n1: { mac: '52:54:00:00:00:01', boot: floppy }\n", "ipxe, grub, pxelinux, local"),
       ("perseid: 1\ngroups:\n  g: { vars: { PATH: x } }\n", "groups.g.vars.PATH"),
+      ("perseid: 1\nmodules: { motd: { active: [init] } }\n", "modules.motd.active"),
+      ("perseid: 1\nmodules: { motd: { active: init/node/n9 } }\n", "found init/node/n9, allowed are nodes of this"),
+      ("perseid: 1\nmodules: { motd: { version: 1, active: burn/all } }\n", "allowed are states that the module has"),
       ("perseid: 1\ngroups: [a]\n", "groups: found a list"),
       ("perseid: 1\nnodes: {\n", "not YAML"),
     ])

@@ -105,6 +105,52 @@ struct StateTests {
     try await appliance.close()
   }
 
+  @Test("The root's mode is the node's or its group's, else the capsule's, and status and why say which and whose")
+  func rootModes() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    let digest = try makeCapsule(
+      "debian-12", in: appliance.content, rootModes: ["overlay", "ram"], hasImage: true)
+    _ = try await appliance.registerCapsule("debian-12", digest: digest)
+    let boot = try await appliance.ledger.bind(
+      BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
+    ).boot
+    func expect(_ mode: RootMode, from: String) async throws {
+      let root = try #require(try await plan(appliance, "init", boot.id).steps.first?.root)
+      #expect(root.mode == mode.rawValue && root.image == (try appliance.catalog.files(of: digest)).rootImage)
+      #expect(try appliance.nodeStatus([]).first?.root == mode)
+      #expect(try appliance.nodes(["n0000"]).first?.root == mode)
+      let setting = try appliance.nodeWhy("n0000").settings.first { $0.key == "root" }
+      #expect(setting?.value == mode.rawValue && setting?.from == from)
+    }
+    try await expect(.overlay, from: "capsule debian-12")
+    _ = try await appliance.setGroup("cluster", key: "root", value: "ram")
+    try await expect(.ram, from: "group cluster")
+    _ = try await appliance.setNodes(["n0000"], key: "root", value: "overlay")
+    try await expect(.overlay, from: "node")
+    try await appliance.close()
+  }
+
+  @Test("A capsule without an image, or not made for a mode, is refused for it with what to do")
+  func refusesMode() async throws {
+    let (appliance, boot) = try await prepared(try TestDirectory())
+    _ = try await appliance.setNodes(["n0000"], key: "root", value: "overlay")
+    let body = try report("init", boot: boot.id, mac(1))
+    let response = await appliance.nodeService.respond(to: .post("/v1/state", body))
+    #expect(response.status != 200)
+    #expect(text(response).contains("has no erofs image") && text(response).contains("node set root ram n0000"))
+    let maker = try makeCapsule("only", in: appliance.content, rootModes: ["overlay"], hasImage: true)
+    _ = try await appliance.registerCapsule("only", digest: maker)
+    _ = try await appliance.setNodes(["n0000"], key: "vnfs", value: "only")
+    _ = try await appliance.setNodes(["n0000"], key: "root", value: "ram")
+    let next = try await appliance.ledger.bind(
+      BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
+    ).boot
+    let nextBody = try report("init", boot: next.id, mac(1))
+    let other = await appliance.nodeService.respond(to: .post("/v1/state", nextBody))
+    #expect(other.status != 200 && text(other).contains("is made for overlay alone"), "\(text(other))")
+    try await appliance.close()
+  }
+
   @Test("The plan is for the generation the boot began with, whatever was assigned since")
   func bound() async throws {
     let (appliance, boot) = try await prepared(try TestDirectory())

@@ -48,7 +48,8 @@ func makeAppliance(_ directory: TestDirectory, _ adjust: (inout Configuration) -
 
 /// A capsule of small blobs: whole as far as the appliance looks.
 func makeCapsule(
-  _ name: String, kernel: String = "6.1.0-test", in content: ContentStore, nodescripts: [String: String] = [:]
+  _ name: String, kernel: String = "6.1.0-test", in content: ContentStore, nodescripts: [String: String] = [:],
+  rootModes: [String]? = nil, hasImage: Bool = false
 ) throws -> CapsuleFormat.Digest {
   let types = [
     MediaType.kernel, MediaType.initramfs, MediaType.stage1, MediaType.rootFileSystem, MediaType.frameIndex,
@@ -62,9 +63,11 @@ func makeCapsule(
     }
     layers.append(try content.write(try bundle.encoded(), mediaType: MediaType.nodescripts))
   }
-  let config = CapsuleConfig(
+  if hasImage { layers.append(try content.write(Array("\(name) image".utf8), mediaType: MediaType.erofs)) }
+  var config = CapsuleConfig(
     name: name, kernelRelease: kernel, architecture: "amd64", operatingSystem: "Test", kernelArguments: "quiet",
     rootBytes: 1000, rootEntries: 3)
+  config.rootModes = rootModes
   let manifest = CapsuleManifest(
     config: try content.write(try ProtocolJSON.encode(config), mediaType: MediaType.config), layers: layers)
   return try content.write(try ProtocolJSON.encode(manifest), mediaType: MediaType.manifest).digest

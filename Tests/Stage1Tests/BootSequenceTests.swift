@@ -151,6 +151,20 @@ struct BootSequenceTests {
     let text = need.complaint(available: 256 << 20)
     #expect(text?.contains("needs 329 MiB") == true && text?.contains("256 MiB are free") == true)
     #expect(MemoryNeed.available("MemTotal: 9 kB\nMemAvailable:    1024 kB\n") == 1 << 20)
-    #expect(need.limit(total: 0) > need.tree)
+    #expect(need.limit(total: 0) > need.bytes)
+  }
+
+  @Test("says in figures where memory cannot hold the root's image, and names the mode that fits where there is one")
+  func complainsOfMemoryForImage() {
+    let tree = MemoryNeed(rootBytes: 300 << 20, entries: 10_000)
+    let image = MemoryNeed(imageBytes: 160 << 20)
+    #expect(image.complaint(available: 256 << 20) == nil)
+    #expect(
+      image.complaint(available: 255 << 20)
+        == "the root's image needs 160 MiB of memory and 96 MiB beside it; 255 MiB are free. Add memory, or assign a "
+        + "smaller capsule")
+    let text = tree.complaint(available: 256 << 20, other: ("overlay", image))
+    #expect(text?.contains("or set root mode overlay for this node, which needs 160 MiB") == true)
+    #expect(tree.complaint(available: 255 << 20, other: ("overlay", image))?.contains("overlay") == false)
   }
 }

@@ -22,13 +22,14 @@ struct FrameConnectionTests {
   }
 
   func run(
-    _ blob: Blob, from servers: [ScriptedServer], connections: Int = 4, memory: Int = 200_000, idle: Double = 30
+    _ blob: Blob, from servers: [ScriptedServer], connections: Int = 4, memory: Int = 200_000, idle: Double = 30,
+    slow: Double = 60
   ) throws -> (kept: [UInt8], notes: [String]) {
     let kept = Monitor([UInt8]())
     var notes: [String] = []
     var pipeline = FramePipeline(
       servers: servers.map(\.endpoint), blob: blob.descriptor, index: blob.index, workers: 2)
-    pipeline.timeouts = HTTPTimeouts(connect: 30, idle: idle, whole: 60)
+    pipeline.timeouts = HTTPTimeouts(connect: 30, idle: idle, whole: 60, slow: slow, slowest: 200)
     pipeline.retrySeconds = 0.01
     pipeline.connectionLimit = connections
     pipeline.bytesPerConnection = 1
@@ -89,6 +90,29 @@ struct FrameConnectionTests {
     #expect(kept == blob.content)
     #expect(notes.contains { $0.contains("nothing for 1.0 s") && $0.contains("from \(alive.endpoint)") })
     #expect(!alive.requests.isEmpty)
+  }
+
+  @Test("leave an appliance that drips a few bytes a second for the next of the list, and say so")
+  func drips() throws {
+    let blob = try Blob(frames: 30, frameBytes: 20_000)
+    let dripping = try ScriptedServer { request, _ in .drip(Self.right(blob, request), seconds: 0.02) }
+    let alive = try ScriptedServer { request, _ in .send(Self.right(blob, request)) }
+    let (kept, notes) = try run(blob, from: [dripping, alive], slow: 3)
+    #expect(kept == blob.content)
+    #expect(notes.contains { $0.contains("at least 200 bytes a second") && $0.contains("from \(alive.endpoint)") })
+  }
+
+  @Test("take another connection to the one appliance there is where one drips")
+  func dripsOnce() throws {
+    let blob = try Blob(frames: 30, frameBytes: 20_000)
+    let server = try ScriptedServer { request, number in
+      let whole = Self.right(blob, request)
+      return number == 0 ? .drip(whole, seconds: 0.02) : .send(whole)
+    }
+    let (kept, notes) = try run(blob, from: [server], slow: 3)
+    #expect(kept == blob.content)
+    #expect(notes.contains { $0.contains("at least 200 bytes a second") && $0.contains("going on with frame 1 ") })
+    #expect(server.connections > 4)
   }
 
   @Test("leave an appliance without the blob at once, and ask it nothing more")

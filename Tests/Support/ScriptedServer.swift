@@ -12,6 +12,8 @@ package final class ScriptedServer: Sendable {
     case sendAndClose([UInt8])
     /// Bytes as they are, then nothing until the client goes away.
     case sendAndStall([UInt8])
+    /// Bytes as they are, one at a time with so many seconds between them, until the client goes away.
+    case drip([UInt8], seconds: Double)
     /// Nothing, until the client goes away.
     case silence
   }
@@ -87,6 +89,12 @@ package final class ScriptedServer: Sendable {
       case .sendAndClose(let bytes):
         sendAll(connection, bytes)
         return
+      case .drip(let bytes, let seconds):
+        for byte in bytes {
+          guard isThere(connection, after: seconds), send(connection, [byte], 1, CInt(MSG_NOSIGNAL)) == 1 else {
+            return
+          }
+        }
       case .sendAndStall(let bytes):
         sendAll(connection, bytes)
         fallthrough
@@ -96,6 +104,13 @@ package final class ScriptedServer: Sendable {
         return
       }
     }
+  }
+
+  /// Waits so long.
+  /// - Returns: Whether the client is still there, and asks for nothing else.
+  private func isThere(_ connection: CInt, after seconds: Double) -> Bool {
+    var entry = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, CInt(seconds * 1000)) == 0
   }
 
   private func sendAll(_ connection: CInt, _ bytes: [UInt8]) {

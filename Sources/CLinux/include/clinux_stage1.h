@@ -62,6 +62,10 @@ const char *clinux_error_text(int code);
 // statfs() and struct statfs share a name, which Swift resolves to one of them. The type's magic, or 0.
 long clinux_filesystem_type(const char *path);
 
+// ioctl() is variadic. Makes an open file a block device that is read only, and is gone with its last user. `path` gets
+// the device's, at most `size` bytes with a NUL. The open device, or -1 with errno.
+int clinux_loop_attach(int file, char *path, uint64_t size);
+
 // struct sysinfo shares its name with sysinfo().
 uint64_t clinux_memory_bytes(void);
 #endif

@@ -8,8 +8,8 @@ package struct BuildRequest: Hashable, Sendable {
   package var nodeExecutable: String
   /// The path of a static busybox.
   package var busybox: String
-  /// zstd level of the root file system's frames, 1...19.
-  package var compressionLevel = 3
+  /// zstd level of the root file system's frames, 1...19. A Debian is 2 % smaller with level 3, and takes 1.4 times as long.
+  package var compressionLevel = 2
   /// What the source may be at most.
   package var limits = SourceLimits()
   /// Whether an erofs image is made, where the tree does not leave root mode overlay out itself.

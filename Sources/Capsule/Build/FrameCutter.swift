@@ -39,6 +39,19 @@ struct FrameCutter: Sendable {
       var hash: UInt64 = 0
       var index = Self.minimum
       func find(before stop: Int, bits: UInt64) -> Bool {
+        // Two bytes at once, so that the second need not wait for the first.
+        while index &+ 1 < stop {
+          let first = gear[Int(bytes.load(fromByteOffset: index, as: UInt8.self))]
+          let second = gear[Int(bytes.load(fromByteOffset: index &+ 1, as: UInt8.self))]
+          let between = (hash &<< 1) &+ first
+          hash = (hash &<< 2) &+ ((first &<< 1) &+ second)
+          if between &>> (64 &- bits) == 0 {
+            index &+= 1
+            return true
+          }
+          index &+= 2
+          if hash &>> (64 &- bits) == 0 { return true }
+        }
         while index < stop {
           hash = (hash &<< 1) &+ gear[Int(bytes.load(fromByteOffset: index, as: UInt8.self))]
           index &+= 1

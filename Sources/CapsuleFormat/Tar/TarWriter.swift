@@ -76,14 +76,14 @@ package enum TarWriter {
   ) -> [UInt8] {
     var block = [UInt8](repeating: 0, count: TarHeader.length)
     func put(_ bytes: some Collection<UInt8>, at offset: Int) {
-      for (index, byte) in bytes.enumerated() { block[offset + index] = byte }
+      block.replaceSubrange(offset..<offset + bytes.count, with: bytes)
     }
     /// Octal digits and a NUL; 0 where the number does not fit and stands in the PAX header.
     func number(_ value: UInt64, at offset: Int, length: Int) {
       let fitting = value <= octalLimit(length) ? value : 0
-      let digits = String(fitting, radix: 8).utf8
-      put(String(repeating: "0", count: length - 1 - digits.count).utf8, at: offset)
-      put(digits, at: offset + length - 1 - digits.count)
+      for place in 0..<length - 1 {
+        block[offset + place] = UInt8(ascii: "0") + UInt8(fitting >> (3 * UInt64(length - 2 - place)) & 7)
+      }
     }
     put(path.prefix(100), at: 0)
     number(UInt64(mode), at: 100, length: 8)

@@ -55,6 +55,11 @@ package struct TreePath: Hashable, Sendable {
 
   package var isRoot: Bool { bytes.isEmpty }
 
+  /// All bytes at once: trees are tables of paths.
+  package func hash(into hasher: inout Hasher) {
+    bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+  }
+
   /// The directory it is in; the root's is the root.
   package var parent: TreePath {
     guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return .root }

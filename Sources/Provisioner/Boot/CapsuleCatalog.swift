@@ -13,6 +13,15 @@ package struct BootFiles: Hashable, Sendable {
   package var root: Descriptor
   package var frameIndex: Descriptor
 
+  /// The root file system as an image to mount; `nil` in capsules without root mode overlay.
+  package var rootImage: Descriptor? { manifest.layer(MediaType.erofs) }
+
+  /// How a node can have this root, the default first. Modes that this version does not know are left out.
+  package var rootModes: [RootMode] {
+    guard let names = config.rootModes else { return rootImage == nil ? [.ram] : [.ram, .overlay] }
+    return names.compactMap(RootMode.init)
+  }
+
   /// All blobs together, in bytes.
   package var bytes: Int64 {
     manifest.layers.reduce(manifest.config.size) { sum, layer in

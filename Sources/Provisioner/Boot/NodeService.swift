@@ -153,6 +153,7 @@ package struct NodeService: NodeAPI {
     guard let manifest = registry.read({ $0.boots[boot]?.digest }), let files = try? catalog.files(of: manifest) else {
       return "blob"
     }
+    if digest == files.rootImage?.digest { return "root image" }
     return digest == files.root.digest ? "root" : digest == files.frameIndex.digest ? "frame index" : "blob"
   }
 

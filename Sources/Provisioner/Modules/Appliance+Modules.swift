@@ -44,7 +44,7 @@ extension Appliance {
     return try await changingModules {
       let old = registry.read { $0.modules[module.name] }
       let active = (old?.active ?? []).compactMap(ModuleRole.init)
-      for role in active { try checkConflicts(module, role) }
+      for role in active { try checkConflicts(module, role, activeRoles) }
       for role in active where !module.isFor(role.state) {
         throw ApplianceError(
           .refused,
@@ -85,7 +85,7 @@ extension Appliance {
             .refused, "The module \(name) has no script and no file for the state \(role.state); it is for \(states).")
         }
         if let warning = try checkLevel(role) { warnings.append(warning) }
-        try checkConflicts(module, role)
+        try checkConflicts(module, role, activeRoles)
       }
       let now = try await setActive(name) { ($0 + new.map(\.description)).sorted() }
       return ModuleChangeView(name: name, changed: new.map(\.description), active: now, warnings: warnings)
@@ -141,7 +141,7 @@ extension Appliance {
   }
 
   /// One change of modules at a time.
-  private func changingModules<Value>(_ body: () async throws -> Value) async throws -> Value {
+  func changingModules<Value>(_ body: () async throws -> Value) async throws -> Value {
     await moduleGate.enter()
     defer { moduleGate.leave() }
     return try await body()
@@ -171,6 +171,39 @@ extension Appliance {
       "There is no module '\(printable(name, 64))'. perseid module list shows those there are; import it first.")
   }
 
+  /// Where each module is active.
+  private var activeRoles: [String: [ModuleRole]] {
+    registry.read { $0.modules.mapValues { $0.active.compactMap(ModuleRole.init) } }
+  }
+
+  /// Where modules are to be active as a file says, once all of it can be.
+  /// - Throws: `ApplianceError` with file, line and key.
+  func activations(_ wanted: [RegistryFile.Activation]) throws -> [String: [ModuleRole]] {
+    let active = Dictionary(wanted.map { ($0.module, $0.roles) }) { first, _ in first }
+    for activation in wanted where !activation.roles.isEmpty {
+      func refused(_ words: String) -> ApplianceError {
+        ApplianceError(.invalid, "\(activation.section.error("active", words))")
+      }
+      guard let module = moduleStore.module(activation.module) else {
+        throw refused(
+          "there is no module '\(activation.module)' here: perseid module import it, then import this file again.")
+      }
+      for role in activation.roles {
+        guard module.isFor(role.state) else {
+          throw refused(
+            "found \(role), allowed are states that the module has something for: "
+              + module.states.joined(separator: ", ") + ".")
+        }
+        do {
+          try checkConflicts(module, role, active)
+        } catch let error as ApplianceError {
+          throw refused(error.message)
+        }
+      }
+    }
+    return active
+  }
+
   /// - Returns: A warning, where the level may come to be.
   private func checkLevel(_ role: ModuleRole) throws -> String? {
     let parts = role.level.split(separator: "/").map(String.init)
@@ -192,13 +225,14 @@ extension Appliance {
   }
 
   /// Refuses what would make one of two modules do nothing without a word.
-  private func checkConflicts(_ module: Module, _ role: ModuleRole) throws {
+  /// - Parameter active: Where each module is, or is to be, active.
+  private func checkConflicts(_ module: Module, _ role: ModuleRole, _ active: [String: [ModuleRole]]) throws {
     let scripts = Set(module.scripts(in: role.state).map(\.name))
     let files = Set(module.manifest.files.filter { $0.isFor(role.state) }.map(\.path))
     func refused(_ what: String) -> ApplianceError {
       ApplianceError(.refused, "The module \(module.name) cannot be active at \(role): \(what)")
     }
-    for name in registry.read({ $0.activeModules(role.description) }) where name != module.name {
+    for (name, roles) in active.sorted(by: { $0.key < $1.key }) where name != module.name && roles.contains(role) {
       guard let other = moduleStore.module(name) else { continue }
       if let script = other.scripts(in: role.state).map(\.name).first(where: scripts.contains) {
         throw refused("\(name), which is active there, has a script \(script) too. Deactivate one of the two.")
@@ -208,7 +242,7 @@ extension Appliance {
       }
     }
     for other in moduleStore.modules.values.sorted(by: { $0.name < $1.name }) where other.name != module.name {
-      guard registry.read({ $0.modules[other.name]?.active.isEmpty == false }) else { continue }
+      guard active[other.name]?.isEmpty == false else { continue }
       for variable in module.manifest.variables {
         guard let theirs = other.manifest.variables.first(where: { $0.name == variable.name }) else { continue }
         if theirs.type != variable.type || theirs.value != variable.value {

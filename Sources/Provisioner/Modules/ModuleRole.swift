@@ -37,6 +37,13 @@ package struct ModuleRole: Hashable, Sendable, Comparable, CustomStringConvertib
     return role
   }
 
+  /// The capsule for whose nodes it is.
+  package var vnfs: String? { named("vnfs/") }
+  /// The one node for which it is.
+  package var node: String? { named("node/") }
+
+  private func named(_ kind: String) -> String? { level.hasPrefix(kind) ? String(level.dropFirst(kind.count)) : nil }
+
   package var description: String { "\(state)/\(level)" }
 
   package static func < (left: ModuleRole, right: ModuleRole) -> Bool { left.description < right.description }

@@ -16,6 +16,7 @@ package final class ModuleStore: Sendable {
     var begun = 0
     var ended = 0
     var damaged: [String] = []
+    var waiting: [CheckedContinuation<Int, Never>] = []
   }
 
   /// Reads what is there. A module that cannot be read is named in `damaged`.
@@ -108,7 +109,29 @@ package final class ModuleStore: Sendable {
   }
 
   private func begin() { state.withLock { $0.begun += 1 } }
-  private func end() { state.withLock { $0.ended += 1 } }
+
+  private func end() {
+    let (epoch, waiting) = state.withLock { state in
+      state.ended += 1
+      guard state.begun == state.ended else { return (0, [CheckedContinuation<Int, Never>]()) }
+      defer { state.waiting = [] }
+      return (state.begun, state.waiting)
+    }
+    for waiter in waiting { waiter.resume(returning: epoch) }
+  }
+
+  /// Waits for the end of a change that is under way, which only writes a few links.
+  /// - Returns: The epoch.
+  package func settled() async -> Int {
+    await withCheckedContinuation { continuation in
+      let epoch: Int? = state.withLock { state in
+        if state.begun == state.ended { return state.begun }
+        state.waiting.append(continuation)
+        return nil
+      }
+      if let epoch { continuation.resume(returning: epoch) }
+    }
+  }
 
   /// Puts a symbolic link there, at once, in place of one that is there.
   static func link(_ path: String, to target: String) throws {

@@ -10,10 +10,13 @@ package final class NodeDirectory: Sendable {
     self.registry = registry
   }
 
+  /// Changes with what is listed.
+  var revision: Int { registry.read { $0.directoryRevision } }
+
   /// In the order of their names.
-  package func items() -> [NodeItem] {
-    let now = registry.read { $0.directoryRevision }
-    if let items = known.withLock({ $0.revision == now ? $0.items : nil }) { return items }
+  func items() -> (revision: Int, [NodeItem]) {
+    let now = revision
+    if let items = known.withLock({ $0.revision == now ? $0.items : nil }) { return (now, items) }
     let defaults = registry.defaults
     let (revision, found) = registry.read { view in
       (
@@ -28,6 +31,6 @@ package final class NodeDirectory: Sendable {
     }
     let items = found.sorted { $0.name < $1.name }
     known.withLock { known in if revision > known.revision { known = (revision, items) } }
-    return items
+    return (revision, items)
   }
 }

@@ -6,6 +6,7 @@ package struct PlanFiles: Sendable {
   private let registry: Registry
   private let store: ModuleStore
   private let directory: NodeDirectory
+  let templates = TemplateCache()
   private let hostKeys: HostKeys
   private let cache: FileCache
   private let siteDirectory: String
@@ -126,12 +127,10 @@ package struct PlanFiles: Sendable {
       guard let template = found.module.templates[path] else { return nil }
       let context = TemplateContext(
         subject: subject, variables: variables.values, declared: variables.declared, port: port,
-        nodes: directory.items)
-      if found.file.isOptional {
-        guard let bytes = try? template.render(context) else { return nil }
-        return bytes
-      }
-      return try template.render(context)
+        directory: directory)
+      let key = "\(found.module.identity)/\(path)"
+      if found.file.isOptional { return try? templates.render(template, key: key, context) }
+      return try templates.render(template, key: key, context)
     case .hostKey(let isPublic):
       let pair = try hostKeys.pair(of: subject.node.name)
       return isPublic ? pair.publicKey : pair.privateKey

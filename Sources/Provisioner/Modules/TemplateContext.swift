@@ -14,20 +14,48 @@ package final class TemplateContext: MustacheParent {
   private let values: [String: Any]
   private let variables: [String: VariableType.Value]
   private let declared: Set<String>
-  private let nodes: () -> [NodeItem]
+  private let directory: NodeDirectory
+  private let facts: Reads.Facts
   private(set) package var missing: [String] = []
+  private(set) package var reads = Reads()
+
+  /// What a rendering depended on.
+  package struct Reads: Sendable {
+    /// Which can be the same for many nodes.
+    struct Facts: Hashable {
+      var state: String
+      var server: IPv4Address
+    }
+
+    /// Something of the one node that it is for.
+    fileprivate(set) var isOfNode = false
+    /// The list of all nodes that it had.
+    fileprivate(set) var directory: Int?
+    fileprivate var facts: Facts?
+    fileprivate var variables: [String: VariableType.Value?] = [:]
+  }
+
+  /// Whether a rendering that read this comes out the same here.
+  package func hasSame(_ reads: Reads) -> Bool {
+    !reads.isOfNode && (reads.directory == nil || reads.directory == directory.revision)
+      && (reads.facts == nil || reads.facts == facts)
+      && reads.variables.allSatisfy { name, value in
+        variables[name] == value && (value != nil || declared.contains(name))
+      }
+  }
 
   /// - Parameter variables: Those that have a value; a text where the module does not declare them.
   /// - Parameter declared: Those that a module declares, with and without a value.
-  /// - Parameter nodes: Every node, asked for only where a template wants them.
+  /// - Parameter directory: Every node, asked for only where a template wants them.
   package init(
     subject: PlanMaker.Subject, variables: [String: VariableType.Value], declared: Set<String>, port: Int,
-    nodes: @escaping () -> [NodeItem]
+    directory: NodeDirectory
   ) {
     node = subject.node
     self.variables = variables
     self.declared = declared
-    self.nodes = nodes
+    self.directory = directory
+    facts = Reads.Facts(state: subject.state, server: subject.server)
     let mac = (subject.boot?.mac ?? subject.node.node.macs.first)?.description
     let item = NodeItem(
       name: subject.node.name, address: subject.address.description, mac: mac,
@@ -45,13 +73,21 @@ package final class TemplateContext: MustacheParent {
   package func isDeclared(_ name: String) -> Bool { declared.contains(name) }
 
   package func child(named name: String) -> Any? {
-    if let value = values[name] { return value }
-    if name == "nodes" { return nodes() }
+    if let value = values[name] {
+      if name == "node" { reads.isOfNode = true } else { reads.facts = facts }
+      return value
+    }
+    if name == "nodes" {
+      let (revision, items) = directory.items()
+      reads.directory = min(reads.directory ?? revision, revision)
+      return items
+    }
     if name == "var" { return Variables(context: self) }
     return variable(name)
   }
 
   fileprivate func variable(_ name: String) -> Any? {
+    reads.variables.updateValue(variables[name], forKey: name)
     switch variables[name] {
     case .text(let text): return text.isEmpty ? Absent(name: name, text: "") : text
     case .integer(let number): return number

@@ -80,7 +80,7 @@ extension Appliance {
     return summaries.values.sorted { $0.name < $1.name }
   }
 
-  private func members(_ name: String) throws -> [EffectiveNode] {
+  func members(_ name: String) throws -> [EffectiveNode] {
     _ = try group(name)
     return try select([]).filter { $0.groups.contains(name) }
   }

@@ -45,18 +45,29 @@ extension Appliance {
       name: node.name, mac: node.macs.first, macs: node.macs, guid: node.ownGUID ?? node.guid,
       clientid: NodeKeys.text("clientid", of: node), address: address(of: effective),
       fixedAddress: node.address, group: effective.group, groups: effective.groups, vnfs: effective.vnfs,
-      enabled: effective.enabled, boot: effective.boot, root: effective.root, kernelArgs: effective.kernelArgs,
+      enabled: effective.enabled, boot: effective.boot, root: rootMode(of: effective), kernelArgs: effective.kernelArgs,
       description: node.settings.description ?? "", debug: effective.debug, vars: effective.vars, created: node.created,
       facts: board.facts(of: node.name),
       held: node.isHeld)
   }
 
+  /// How a node has its root: as is set for it, else as its capsule says.
+  func rootMode(of node: EffectiveNode) -> RootMode { node.root ?? capsuleFiles(of: node)?.rootModes.first ?? .ram }
+
+  /// What its capsule is now; `nil` where there is none, or it is not whole.
+  func capsuleFiles(of node: EffectiveNode) -> BootFiles? {
+    registry.read { $0.capsules[node.vnfs]?.currentGeneration }.flatMap { try? catalog.files(of: $0.digest) }
+  }
+
   func address(of effective: EffectiveNode) -> IPv4Address? {
     let node = effective.node
-    let leased = registry.read { view in
-      node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first ?? view.lastBoot(of: node.name)?.address
+    let (leased, boot) = registry.read { view in
+      (node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first, view.lastBoot(of: node.name))
     }
-    return leased ?? board.status(of: node.name)?.address ?? node.address
+    let status = board.status(of: node.name)
+    // What it says itself in this boot goes first: its address need not be of our lease.
+    if let own = status?.address, boot == nil || status?.boot == boot?.id { return own }
+    return leased ?? boot?.address ?? status?.address ?? node.address
   }
 
   package func addNode(_ request: AddNode) async throws -> NodeView {

@@ -29,12 +29,19 @@ package struct ImportView: Hashable, Sendable, Codable {
 }
 
 extension Appliance {
-  /// The registry as YAML: groups, nodes, and which capsules they boot.
+  /// The registry as YAML: groups, nodes, where modules are active, and which capsules there are.
   package func exportRegistry() throws -> RegistryText {
-    let (nodes, groups, capsules) = registry.read { view in
-      (Array(view.nodes.values), Array(view.groups.values), Array(view.capsules.values))
+    let (nodes, groups, modules, capsules) = registry.read { view in
+      let modules = view.modules.values.map { module in
+        var module = module
+        // What was meant for a node that is gone is no setting of this cluster.
+        module.active.removeAll { ModuleRole($0)?.node.map { view.node(named: $0) == nil } ?? false }
+        return module
+      }
+      return (Array(view.nodes.values), Array(view.groups.values), modules, Array(view.capsules.values))
     }
-    return RegistryText(text: try RegistryFile.text(nodes: nodes, groups: groups, capsules: capsules))
+    return RegistryText(
+      text: try RegistryFile.text(nodes: nodes, groups: groups, modules: modules, capsules: capsules))
   }
 
   /// Makes the registry what a file says: all of it, or nothing where any of it cannot be.
@@ -44,7 +51,25 @@ extension Appliance {
     let now = Timestamp.now
     let who = Changer.name
     let content = try RegistryFile.read(request.text, file: String(request.file.prefix(256)), now: now)
-    let (view, gone) = try await registry.update { view in
+    let (view, gone) = try await changingModules {
+      let active = try content.activations.map(activations)
+      let done = try await importRegistry(content, active, by: who, at: now)
+      if active != nil { try moduleStore.changing { try relinkModules() } }
+      return done
+    }
+    for node in gone {
+      ledger.forget(node.macs)
+      board.forget(node.name)
+      try await timeline.forget(node.name)
+    }
+    return view
+  }
+
+  /// - Parameter active: Where each module is to be active; `nil` where that stays as it is.
+  private func importRegistry(
+    _ content: RegistryFile.Content, _ active: [String: [ModuleRole]]?, by who: String, at now: Timestamp
+  ) async throws -> (ImportView, gone: [Node]) {
+    try await registry.update { view in
       // First all that goes, then all that comes: a card may have moved from one node to another.
       var changes: [Change] = []
       let names = Set(content.nodes.map(\.name))
@@ -59,21 +84,23 @@ extension Appliance {
       let goneGroups = view.groups.keys.filter { !groups.contains($0) }
       changes += goneGroups.map { .delete(RecordKey.group + $0) }
       changes += try content.groups.map { try .put(RecordKey.group + $0.name, $0) }
+      if let active {
+        for var module in view.modules.values {
+          module.active = (active[module.name] ?? []).map(\.description)
+          if module != view.modules[module.name] { changes.append(try .put(RecordKey.module + module.name, module)) }
+        }
+      }
       let made = RegistryView.Made(
         what: "registry", action: "import",
         after: "\(content.nodes.count) nodes, \(content.groups.count) groups; \(gone.count) nodes removed")
       changes += try view.records(of: [made], by: who, at: now)
-      let assigned = Set(content.nodes.compactMap(\.settings.vnfs) + content.groups.compactMap(\.settings.vnfs))
+      let assigned = Set(
+        content.nodes.compactMap(\.settings.vnfs) + content.groups.compactMap(\.settings.vnfs)
+          + (active ?? [:]).values.joined().compactMap(\.vnfs))
       let answer = ImportView(
         nodes: content.nodes.count, groups: content.groups.count, removedNodes: gone.count,
         removedGroups: goneGroups.count, missingCapsules: assigned.filter { view.capsules[$0] == nil }.sorted())
       return (changes, (answer, gone))
     }
-    for node in gone {
-      ledger.forget(node.macs)
-      board.forget(node.name)
-      try await timeline.forget(node.name)
-    }
-    return view
   }
 }

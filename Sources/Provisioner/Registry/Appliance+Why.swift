@@ -99,14 +99,15 @@ extension Appliance {
     let values = [
       ("group", node.groups.joined(separator: ",")), ("vnfs", node.vnfs), ("enabled", "\(node.enabled)"),
       ("boot", node.boot.rawValue),
-      ("root", node.root.rawValue), ("kernelArgs", node.kernelArgs), ("debug", "\(node.debug)"),
+      ("root", rootMode(of: node).rawValue), ("kernelArgs", node.kernelArgs), ("debug", "\(node.debug)"),
     ]
     let variables = node.vars.sorted { $0.key < $1.key }.map { ("var.\($0.key)", $0.value) }
     let own = (values + variables).map { key, value in
       let isOwn = NodeKeys.text(key, of: node.node) != nil
       let group = groups.first { $0.1.map { NodeKeys.text(key, of: $0) != nil } ?? false }?.0
+      let fallback = key == "root" && capsuleFiles(of: node)?.config.rootModes != nil ? "capsule \(node.vnfs)" : nil
       return WhyView.Setting(
-        key: key, value: value, from: isOwn ? "node" : group.map { "group \($0)" } ?? "defaults")
+        key: key, value: value, from: isOwn ? "node" : group.map { "group \($0)" } ?? fallback ?? "defaults")
     }
     // What modules that are active for it, in whatever state, say where nobody else does.
     let modules = registry.read { view in

@@ -10,6 +10,8 @@ import Yams
 ///       gpu: {kernelArgs: nomodeset, vars: {SITE: here}}
 ///     nodes:
 ///       n0001: {mac: ['52:54:00:12:34:56'], group: [gpu, rack7], address: 10.0.0.21}
+///     modules:
+///       hosts: {version: "1.0", active: [init/all, ready/group/gpu]}
 ///     capsules:
 ///       debian-12: {generation: 3, digest: 'sha256:...'}
 enum RegistryFile {
@@ -23,12 +25,18 @@ enum RegistryFile {
   // MARK: Writing
 
   /// - Throws: Where it cannot be written as YAML, which is a fault of the program.
-  static func text(nodes: [Node], groups: [Group], capsules: [CapsuleRecord]) throws -> String {
+  static func text(
+    nodes: [Node], groups: [Group], modules: [ModuleRecord], capsules: [CapsuleRecord]
+  ) throws -> String {
     var root: [(Yams.Node, Yams.Node)] = [(scalar("perseid"), scalar(version))]
     root.append(
       (scalar("groups"), mapping(groups.sorted { $0.name < $1.name }.map { ($0.name, section(settings($0.settings))) }))
     )
     root.append((scalar("nodes"), mapping(nodes.sorted { $0.name < $1.name }.map { ($0.name, section(fields($0))) })))
+    let activations = modules.sorted { $0.name < $1.name }.map { module in
+      (module.name, mapping([("version", scalar(module.version)), ("active", list(module.active))]))
+    }
+    root.append((scalar("modules"), mapping(activations)))
     // For whoever reads it: an import takes over no capsules.
     let built = capsules.sorted { $0.name < $1.name }.compactMap { capsule -> (String, Yams.Node)? in
       capsule.currentGeneration.map { generation in
@@ -88,6 +96,16 @@ enum RegistryFile {
   struct Content {
     var nodes: [Node] = []
     var groups: [Group] = []
+    /// `nil` where the file does not speak of modules: what is active stays so.
+    var activations: [Activation]?
+  }
+
+  /// Where a module is to be active.
+  struct Activation {
+    var module: String
+    var roles: [ModuleRole]
+    /// For errors that only the appliance finds.
+    var section: YAMLSection
   }
 
   /// - Parameter file: For messages.
@@ -109,7 +127,8 @@ enum RegistryFile {
       throw ConfigurationError(
         file: file, line: nil, key: "perseid", message: "found nothing, allowed is a registry: perseid, groups, nodes.")
     }
-    let root = try YAMLSection(node, file: file, path: "", allowed: ["perseid", "groups", "nodes", "capsules"])
+    let root = try YAMLSection(
+      node, file: file, path: "", allowed: ["perseid", "groups", "nodes", "modules", "capsules"])
     let found = try root.value("perseid", allowed: version) { $0 == version ? $0 : nil }
     guard found != nil else {
       throw ConfigurationError(
@@ -160,6 +179,17 @@ enum RegistryFile {
           try section.value("created", allowed: "a time such as 2026-01-31T09:15:00.250Z") { Timestamp($0) } ?? now
         content.nodes.append(node)
         apply(try Registry.changes(from: nil, to: node))
+      }
+    }
+    if let modules = try root.section("modules", allowed: nil) {
+      content.activations = try modules.keys.compactMap { name in
+        // Which version it was is for whoever reads the file.
+        guard let section = try modules.section(name, allowed: ["version", "active"]) else { return nil }
+        let roles = try section.list("active", allowed: ModuleRole.allowed) { ModuleRole($0) } ?? []
+        if let role = roles.first(where: { $0.node.map { view.node(named: $0) == nil } ?? false }) {
+          throw section.error("active", "found \(role), allowed are nodes of this file.")
+        }
+        return Activation(module: name, roles: Set(roles).sorted(), section: section)
       }
     }
     return content

@@ -360,7 +360,8 @@ package final class SQLiteStore: Store, EventStore {
     switch job {
     case .commit(_, _, let done): done(.failure(error))
     case .append(_, let done): done(.failure(error))
-    case .trim(_, _, let continuation), .rename(_, _, let continuation), .watch(_, _, let continuation), .close(let continuation):
+    case .trim(_, _, let continuation), .rename(_, _, let continuation), .watch(_, _, let continuation),
+      .close(let continuation):
       continuation.resume(throwing: error)
     }
   }

@@ -57,7 +57,8 @@ package struct EffectiveNode: Hashable, Sendable {
   package var vnfs: String
   package var enabled: Bool
   package var boot: BootMethod
-  package var root: RootMode
+  /// `nil`: as its capsule says.
+  package var root: RootMode?
   package var kernelArgs: String
   package var debug: Bool
   package var vars: [String: String]
@@ -71,7 +72,7 @@ package struct EffectiveNode: Hashable, Sendable {
     vnfs = Self.first(levels, \.vnfs) ?? defaults.vnfs
     enabled = Self.first(levels, \.enabled) ?? defaults.enabled
     boot = Self.first(levels, \.boot) ?? .ipxe
-    root = Self.first(levels, \.root) ?? .ram
+    root = Self.first(levels, \.root)
     kernelArgs = Self.first(levels, \.kernelArgs) ?? ""
     debug = Self.first(levels, \.debug) ?? false
     var vars = levels[0].vars ?? [:]

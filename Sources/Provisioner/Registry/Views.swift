@@ -97,6 +97,8 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   package var group: String
   package var groups: [String]
   package var vnfs: String
+  /// How it has its root from the next boot on.
+  package var root: RootMode
   /// The last state reported; `booting` where it boots and has not reported yet; `unknown` where it never did.
   package var state: String
   package var condition: NodeCondition

@@ -16,7 +16,8 @@ extension Appliance {
     }
     var view = NodeStatusView(
       name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
-      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, state: status?.state ?? "unknown",
+      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, root: rootMode(of: effective),
+      state: status?.state ?? "unknown",
       condition: .good, since: status?.since, generation: boot?.generation, step: status?.step,
       lastContact: status?.lastContact, boot: boot?.id, detail: status?.detail)
     guard let status else { return view }
@@ -49,7 +50,8 @@ extension Appliance {
     let isLate = seconds > deadline
     return NodeStatusView(
       name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
-      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, state: "booting",
+      group: effective.group, groups: effective.groups, vnfs: effective.vnfs, root: rootMode(of: effective),
+      state: "booting",
       condition: isLate ? .stuck : .good, since: boot.bound, generation: boot.generation, step: isLate ? step : nil,
       lastContact: status?.lastContact, boot: boot.id,
       detail: isLate ? "stuck after \(step): no report for \(Self.words(seconds)), switched off or hanging" : nil)

@@ -1,3 +1,4 @@
+import Capsule
 import CapsuleFormat
 package import NetworkTypes
 package import StateProtocol
@@ -51,10 +52,7 @@ package struct PlanMaker: Sendable {
   package func plan(for subject: Subject) async throws -> Plan {
     // A plan has a module as it was or as it is, never some of both: one made while modules change is made again.
     for _ in 0..<100 {
-      guard let epoch = modules.epoch else {
-        try await Task.sleep(for: .milliseconds(10))
-        continue
-      }
+      let epoch = await modules.settled()
       let made: Result<Plan, any Error>
       do {
         made = .success(try await planNow(for: subject))
@@ -85,7 +83,7 @@ package struct PlanMaker: Sendable {
     steps.sort { $0.name < $1.name }
     if subject.state == "init", !steps.contains(where: { $0.name == Self.rootStep }), let digest = subject.boot?.digest
     {
-      steps.append(try rootStep(digest, mode: subject.node.root))
+      steps.append(try rootStep(digest, of: subject))
       steps.sort { $0.name < $1.name }
     }
     return Plan(
@@ -125,13 +123,26 @@ package struct PlanMaker: Sendable {
       timeoutSeconds: policy.timeoutSeconds)
   }
 
-  private func rootStep(_ digest: Digest, mode: RootMode) throws -> Step {
+  private func rootStep(_ digest: Digest, of subject: Subject) throws -> Step {
     let files = try catalog.files(of: digest)
+    let mode = subject.node.root ?? files.rootModes.first ?? .ram
+    let image = files.rootImage.flatMap { catalog.content.contains($0.digest) ? $0 : nil }
+    // Capsules that name no modes can be had in each; the image is all that one mode needs besides.
+    guard mode == .ram || image != nil, files.config.rootModes == nil || files.rootModes.contains(mode) else {
+      throw ApplianceError(
+        .refused,
+        "Node \(subject.node.name) is to have its root in mode \(mode.rawValue), and the capsule \(subject.vnfs) "
+          + (files.config.rootModes != nil && !files.rootModes.contains(mode)
+            ? "is made for \(files.rootModes.map(\.rawValue).joined(separator: ", ")) alone."
+            : "has no erofs image for it: import it again.")
+          + " Or set another mode: perseid node set root \((files.rootModes.first ?? .ram).rawValue) "
+          + "\(subject.node.name)")
+    }
     return Step(
       name: Self.rootStep, kind: .root, level: "built-in", length: files.frameIndex.size,
       digest: files.frameIndex.digest, onFailure: .retry,
       root: Step.Root(
-        mode: mode.rawValue, generation: digest, blob: files.root, bytes: files.config.rootBytes,
+        mode: mode.rawValue, generation: digest, blob: files.root, image: image, bytes: files.config.rootBytes,
         entries: files.config.rootEntries))
   }
 }

@@ -108,11 +108,16 @@ struct FetchThread: Sendable {
       }
       let before = Clock.threadTime
       let count = Int(frames[number].compressedLength)
-      let buffer = shared.update { $0.spare.take(count: count) } ?? FrameBuffer(count: count)
+      let buffer = try shared.update { $0.spare.take(count: count) } ?? FrameBuffer(count: count)
       try connection.readExactly(into: buffer.bytes)
       let spent = Clock.threadTime - before
       shared.update { state in
-        state.fetched.append(FramePipeline.Fetched(number: number, bytes: buffer, source: source))
+        if plan.isPlain {
+          state.fetch.arrived(from: source)
+          state.ready[number] = buffer
+        } else {
+          state.fetched.append(FramePipeline.Fetched(number: number, bytes: buffer, source: source))
+        }
         state.work.fetching += spent
       }
       rest = (number + 1)..<rest.upperBound

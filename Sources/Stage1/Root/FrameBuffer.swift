@@ -1,4 +1,10 @@
+import Glibc
+import StateClient
+
 /// Memory for one frame.
+///
+/// Its own mapping, so that the memory goes back to the kernel with it: the C library would keep what several threads
+/// allocate and free, in pieces that fit nothing.
 ///
 /// @unchecked Sendable: each buffer is held by one thread at a time, handed on under the monitor's lock.
 final class FrameBuffer: @unchecked Sendable {
@@ -10,9 +16,21 @@ final class FrameBuffer: @unchecked Sendable {
   /// As many bytes as the frame has.
   var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(rebasing: memory[..<count]) }
 
-  init(count: Int) {
-    // Whole mebibytes, so that the next frame, a little longer, still fits.
-    memory = .allocate(byteCount: (count / SpareBuffers.unit + 1) * SpareBuffers.unit, alignment: 4096)
+  /// Bytes of memory that `count` bytes take: a quarter of a power of two, so that the next frame, a little
+  /// longer, still fits, and whole pages.
+  static func capacity(for count: Int) -> Int {
+    let count = max(count, 1)
+    let highest = Int.bitWidth - 1 - count.leadingZeroBitCount
+    let unit = max(4096, 1 << max(0, highest - 2))
+    return (count + unit - 1) / unit * unit
+  }
+
+  init(count: Int) throws(SystemError) {
+    let capacity = Self.capacity(for: count)
+    guard let memory = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      memory != UnsafeMutableRawPointer(bitPattern: -1)
+    else { throw SystemError("get \(capacity) bytes of memory for a frame") }
+    self.memory = UnsafeMutableRawBufferPointer(start: memory, count: capacity)
     self.count = count
   }
 
@@ -22,30 +40,32 @@ final class FrameBuffer: @unchecked Sendable {
   }
 
   deinit {
-    memory.deallocate()
+    munmap(memory.baseAddress, memory.count)
   }
 }
 
 /// Buffers that were used before: the kernel has given and cleared their pages already, which for a
 /// tree of some hundred megabytes is a good part of all work.
 struct SpareBuffers: Sendable {
-  static let unit = 1 << 20
-  /// Bytes kept; other buffers are freed.
-  private static let limit = 12 << 20
+  /// Bytes kept; of more, those kept longest are freed.
+  static let limit = 12 << 20
   private var buffers: [FrameBuffer] = []
+  private var held = 0
 
+  /// One of the very capacity that is asked for: so what frames in flight take is what was reckoned for them.
   mutating func take(count: Int) -> FrameBuffer? {
-    // The smallest that fits: compressed frames leave the large ones to decompressed ones.
-    let fitting = buffers.indices.filter { buffers[$0].capacity >= count }
-    guard let index = fitting.min(by: { buffers[$0].capacity < buffers[$1].capacity }),
-      buffers[index].capacity <= 4 * (count + Self.unit)
-    else { return nil }
+    let capacity = FrameBuffer.capacity(for: count)
+    guard let index = buffers.lastIndex(where: { $0.capacity == capacity }) else { return nil }
     let buffer = buffers.remove(at: index)
+    held -= capacity
     buffer.resize(to: count)
     return buffer
   }
 
   mutating func give(_ buffer: FrameBuffer) {
-    if buffers.reduce(buffer.capacity, { $0 + $1.capacity }) <= Self.limit { buffers.append(buffer) }
+    guard buffer.capacity <= Self.limit else { return }
+    buffers.append(buffer)
+    held += buffer.capacity
+    while held > Self.limit { held -= buffers.removeFirst().capacity }
   }
 }

@@ -20,11 +20,13 @@ package struct FramePipeline: Sendable {
   package let servers: [Endpoint]
   package let blob: Descriptor
   package let index: FrameIndex
+  /// Whether the blob is handed on as it comes: its pieces have no digests, and who consumes it verifies the whole.
+  package let isPlain: Bool
   package var workers: Int
   /// At most so many; a small blob comes over fewer.
   package var connectionLimit = 4
-  /// Bytes of frames in flight, compressed and decompressed together. A frame larger than that travels alone.
-  package var memoryLimit = 40 << 20
+  /// Bytes of memory for frames in flight, compressed and decompressed together. A frame larger than that travels alone.
+  package var memoryLimit = 32 << 20
   /// Seconds without a single frame until it gives up.
   package var patience = 120.0
   /// How often one corrupted frame is fetched.
@@ -79,7 +81,26 @@ package struct FramePipeline: Sendable {
     self.blob = blob
     self.index = index
     self.workers = workers
+    isPlain = false
   }
+
+  /// A blob without frames, fetched in pieces.
+  package init(servers: [Endpoint], plain blob: Descriptor) {
+    self.servers = servers
+    self.blob = blob
+    let size = UInt64(max(0, blob.size))
+    index = FrameIndex(
+      frames: stride(from: 0, to: size, by: Int(Self.pieceLength)).map { offset in
+        let length = UInt32(min(UInt64(Self.pieceLength), size - offset))
+        return Frame(
+          offset: offset, compressedLength: length, uncompressedLength: length, compressedDigest: blob.digest,
+          uncompressedDigest: blob.digest)
+      })
+    workers = 0
+    isPlain = true
+  }
+
+  private static let pieceLength: UInt32 = 1 << 20
 
   /// - Parameters:
   ///   - makeConsumer: Called on the consuming thread.
@@ -147,7 +168,11 @@ package struct FramePipeline: Sendable {
     var source: Int
   }
 
-  func cost(_ frame: Frame) -> Int { Int(frame.compressedLength) + Int(frame.uncompressedLength) }
+  /// Bytes of memory that a frame takes on its way.
+  func cost(_ frame: Frame) -> Int {
+    let fetched = FrameBuffer.capacity(for: Int(frame.compressedLength))
+    return isPlain ? fetched : fetched + FrameBuffer.capacity(for: Int(frame.uncompressedLength))
+  }
 }
 
 /// A frame that did not come as the index says, however often it was fetched.

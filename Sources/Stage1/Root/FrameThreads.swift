@@ -32,7 +32,7 @@ struct FrameThreads: Sendable {
         }
         let between = Clock.threadTime
         let count = Int(frame.uncompressedLength)
-        let output = shared.update { $0.spare.take(count: count) } ?? FrameBuffer(count: count)
+        let output = try shared.update { $0.spare.take(count: count) } ?? FrameBuffer(count: count)
         try decompressor.decompress(UnsafeRawBufferPointer(work.bytes.bytes), into: output.bytes)
         let after = Clock.threadTime
         shared.update { state in

@@ -13,37 +13,9 @@ package enum RamRoot: RootMode {
   ) throws {
     let index = try frameIndex(step, root, through: &client)
     try mountMemory(root, at: boot.newRoot)
-    let label = "root"
-    let started = Clock.now
     let pipeline = FramePipeline(servers: boot.servers(first: client.server), blob: root.blob, index: index)
-    var previous = (done: Int64(0), at: started)
-    var work = FramePipeline.Work()
     let path = boot.newRoot
-    func watch(_ progress: FramePipeline.Progress) {
-      for note in progress.notes {
-        boot.say(note)
-        boot.report(
-          StepEvent(
-            step: step.name, outcome: .progress, detail: note, completedBytes: progress.done,
-            totalBytes: progress.total), through: &client)
-      }
-      let now = Clock.now
-      let rate = Double(progress.done - previous.done) / max(now - previous.at, 0.001)
-      previous = (progress.done, now)
-      work = progress.work
-      boot.console.progress(label, done: progress.done, total: progress.total, bytesPerSecond: rate)
-      guard progress.done < progress.total else { return }
-      boot.report(
-        StepEvent(
-          step: step.name, outcome: .progress, completedBytes: progress.done, totalBytes: progress.total),
-        through: &client)
-    }
-    try pipeline.run(makeConsumer: { try TreeConsumer(path) }, watch: watch)
-    let seconds = Clock.now - started
-    boot.console.progress(
-      label, done: root.bytes, total: root.bytes, bytesPerSecond: Double(root.bytes) / max(seconds, 0.001),
-      isLast: true)
-    boot.say("root: \(work)")
+    try RootFetch.run(pipeline, step, boot: boot, through: &client) { try TreeConsumer(path) }
   }
 
   private static func frameIndex(
@@ -70,47 +42,13 @@ package enum RamRoot: RootMode {
   private static func mountMemory(_ root: Step.Root, at path: String) throws {
     let memory = MemoryNeed(rootBytes: root.bytes, entries: root.entries)
     let available = MemoryNeed.available()
-    if let complaint = memory.complaint(available: available) { throw StepFailure(what: complaint, canRetry: true) }
+    let image = root.image.map { (OverlayRoot.name, MemoryNeed(imageBytes: $0.size)) }
+    if let complaint = memory.complaint(available: available, other: image) {
+      throw StepFailure(what: complaint, canRetry: true)
+    }
     while umount2(path, CInt(MNT_DETACH)) == 0 {}
     let options = "mode=0755,size=\(memory.limit(total: Int64(clamping: clinux_memory_bytes()))),nr_inodes=0"
     try check("mount tmpfs at \(path) (\(options))") { mount("perseid", path, "tmpfs", 0, options) }
-  }
-}
-
-/// What a root in memory takes, in bytes.
-package struct MemoryNeed: Hashable, Sendable {
-  /// Content, the pages' fractions and the inodes of the tree.
-  package let tree: Int64
-  /// What the pipeline and the system's own start need beside it.
-  package static let beside: Int64 = 96 << 20
-
-  package init(rootBytes: Int64, entries: Int64) {
-    // Half a page is lost for each file on average, and an inode with its name takes about 1 KiB. The tar
-    // stream has headers instead, of about the same size.
-    let (extra, overflow) = min(entries, 1 << 30).multipliedReportingOverflow(by: 3072)
-    tree = min(rootBytes, 1 << 60) + (overflow ? 0 : extra)
-  }
-
-  /// The tmpfs's size: the tree and room to work, at least half of the memory as Linux itself would give.
-  package func limit(total: Int64) -> Int64 {
-    max(tree + tree / 4 + (64 << 20), total / 2)
-  }
-
-  /// Why it cannot fit; `nil` where it can.
-  package func complaint(available: Int64) -> String? {
-    guard tree + Self.beside > available else { return nil }
-    return "the root needs \(tree >> 20) MiB of memory and \(Self.beside >> 20) MiB beside it; "
-      + "\(available >> 20) MiB are free. Add memory, or assign a smaller capsule"
-  }
-
-  /// MemAvailable of /proc/meminfo.
-  package static func available(_ text: String? = SmallFile.text("/proc/meminfo")) -> Int64 {
-    for line in (text ?? "").split(separator: "\n") where line.hasPrefix("MemAvailable:") {
-      let words = line.split(separator: " ")
-      if words.count >= 2, let kibibytes = Int64(words[1]) { return kibibytes << 10 }
-    }
-    // Unknown is not too little.
-    return .max
   }
 }
 

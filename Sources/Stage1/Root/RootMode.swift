@@ -12,7 +12,7 @@ package protocol RootMode: Sendable {
 }
 
 package enum RootModes {
-  package static let all: [any RootMode.Type] = [RamRoot.self]
+  package static let all: [any RootMode.Type] = [RamRoot.self, OverlayRoot.self]
 
   package static var names: [String] { all.map { $0.name } }
 

@@ -6,13 +6,16 @@ package import StateClient
 /// Writes the entries of a tar stream into a directory, as GNU tar does with all that it can keep.
 ///
 /// Every path is walked from the directory's descriptor component by component, and no symbolic link
-/// is ever followed: whatever the stream says, nothing outside the directory is touched. Directories
-/// get their modes, times and attributes when everything is in them.
+/// is ever followed: whatever the stream says, nothing outside the directory is touched. Directories get their modes,
+/// times and attributes when the stream leaves them, which in a capsule's it does once; where a stream comes back to one,
+/// it gets them again.
 package final class TreeWriter: TarSink {
   private let root: CInt
   private let label: String
   /// The directories from the root down to where the last entry went, open.
   private var open: [(name: ArraySlice<UInt8>, descriptor: CInt)] = []
+  /// The directories that the stream is in, each in the one before it, and what they are to be: as many as a path has
+  /// components, however large the tree is.
   private var directories: [TarEntry] = []
   private var current: (entry: TarEntry, descriptor: CInt, end: UInt64)?
   /// Names of attributes that this file system does not keep, and how often: user attributes on an older
@@ -32,8 +35,12 @@ package final class TreeWriter: TarSink {
   }
 
   package func entry(_ entry: TarEntry) throws {
+    try leaveDirectories(for: entry.path)
     guard !entry.path.isRoot else {
-      if case .directory = entry.kind { directories.append(entry) }
+      if case .directory = entry.kind {
+        directories.removeAll { $0.path.isRoot }
+        directories.insert(entry, at: 0)
+      }
       return
     }
     let parent = try openParent(of: entry.path)
@@ -91,13 +98,45 @@ package final class TreeWriter: TarSink {
 
   /// Gives the directories their modes, times and attributes. To be called when the stream has ended.
   package func finish() throws {
-    // Each after what is in it; a directory that came twice is as its last entry says.
-    for entry in directories.reversed() {
-      let descriptor = entry.path.isRoot ? dup(root) : try openDirectory(entry.path)
-      defer { close(descriptor) }
-      try finish(entry, open: descriptor)
+    while let entry = directories.popLast() { try finishDirectory(entry) }
+  }
+
+  private func finishDirectory(_ entry: TarEntry) throws {
+    let descriptor = entry.path.isRoot ? dup(root) : try openDirectory(entry.path)
+    defer { close(descriptor) }
+    try finish(entry, open: descriptor)
+  }
+
+  /// Finishes the directories that a path is not in, and gets ready to give the one it is in its times again where
+  /// that was finished before.
+  private func leaveDirectories(for path: TreePath) throws {
+    while let last = directories.last, !Self.contains(last.path, path) {
+      directories.removeLast()
+      // What comes again is as it comes then.
+      if last.path != path { try finishDirectory(last) }
     }
-    directories = []
+    // The last component and the slash before it.
+    let parentLength = path.bytes.count - path.name.count - 1
+    guard parentLength > 0, directories.last?.path.bytes.count != parentLength,
+      let descriptor = try? openDirectory(path.parent)
+    else { return }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return }
+    directories.append(
+      TarEntry(
+        path: path.parent, kind: .directory, mode: status.st_mode & 0o7777, userID: status.st_uid,
+        groupID: status.st_gid,
+        modified: Timestamp(
+          seconds: Int64(status.st_mtim.tv_sec), nanoseconds: UInt32(status.st_mtim.tv_nsec))))
+  }
+
+  /// Whether `path` is somewhere in a directory.
+  private static func contains(_ directory: TreePath, _ path: TreePath) -> Bool {
+    if directory.isRoot { return true }
+    let count = directory.bytes.count
+    return path.bytes.count > count && path.bytes[count] == UInt8(ascii: "/")
+      && path.bytes.starts(with: directory.bytes)
   }
 
   // MARK: - Places

@@ -30,11 +30,19 @@ package struct HTTPTimeouts: Hashable, Sendable {
   package var idle: Double
   /// For the whole of a small answer, so that a server that drips does not hold the node.
   package var whole: Double
+  /// Seconds of waiting for a body after which it is looked at what they brought, and bytes a second that is the least.
+  /// What drips slower is as good as nothing, and would hold the node for hours.
+  package var slow: Double
+  package var slowest: Int
 
-  package init(connect: Double = 5, idle: Double = 15, whole: Double = 60) {
+  package init(
+    connect: Double = 5, idle: Double = 15, whole: Double = 60, slow: Double = 20, slowest: Int = 2048
+  ) {
     self.connect = connect
     self.idle = idle
     self.whole = whole
+    self.slow = slow
+    self.slowest = slowest
   }
 }
 
@@ -51,6 +59,9 @@ package struct HTTPConnection: ~Copyable {
   private var end = 0
   private var body = Body.none
   private var isPersistent = false
+  /// What came of this body since it was last looked at, in bytes, and how long it was waited for, in seconds.
+  private var came = 0
+  private var waited = 0.0
   /// The request that is being answered, for errors.
   private var asked = ""
 
@@ -99,6 +110,8 @@ package struct HTTPConnection: ~Copyable {
       var head = try readHead(until: deadline)
       while head.status < 200 { head = try readHead(until: deadline) }
       isPersistent = head.isPersistent
+      came = 0
+      waited = 0
       body =
         switch head.framing {
         case .length(let length): length == 0 ? .none : .length(length)
@@ -248,8 +261,25 @@ package struct HTTPConnection: ~Copyable {
       start += count
       return count
     }
-    return try receive(
+    let before = Clock.now
+    let count = try receive(
       into: UnsafeMutableRawBufferPointer(rebasing: target[..<room]), expected: "\(limit) more bytes of the body")
+    try judge(count, in: Clock.now - before)
+    return count
+  }
+
+  /// A server that gives a few bytes now and then never lets a wait for the next byte end.
+  private mutating func judge(_ count: Int, in seconds: Double) throws(HTTPError) {
+    came += count
+    waited += seconds
+    guard waited >= timeouts.slow else { return }
+    guard Double(came) >= Double(timeouts.slowest) * waited else {
+      throw HTTPError(
+        .timeout, request: asked, expected: "at least \(timeouts.slowest) bytes a second",
+        came: "\(came) bytes in \(Int(waited.rounded())) s")
+    }
+    came = 0
+    waited = 0
   }
 
   private mutating func fill(expected: String) throws(HTTPError) {

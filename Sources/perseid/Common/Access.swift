@@ -82,6 +82,33 @@ extension ShowingVerb {
   }
 }
 
+/// A verb that shows a list of nodes: as JSON, or as a table that the appliance makes.
+protocol TableVerb: AsyncParsableCommand {
+  var common: CommonOptions { get }
+  var output: OutputOptions { get }
+  /// For JSON.
+  var request: AdminRequest { get }
+  /// For the table.
+  var table: AdminRequest { get }
+  /// What to say where the table is empty.
+  static var words: String { get }
+  static var rightAligned: Set<Int> { get }
+}
+
+extension TableVerb {
+  static var rightAligned: Set<Int> { [] }
+
+  func run() async throws {
+    let json = try await Access.with(common) { try await $0.json(output.json ? request : table) }
+    if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
+    let answer: TableView = try Access.decode(json)
+    if answer.rows.isEmpty { return try show(Self.words + "\n") }
+    var table = Table(answer.headings, rightAligned: Self.rightAligned)
+    for row in answer.rows { table.add(row) }
+    try show(table.text)
+  }
+}
+
 extension AdminRequest {
   /// The `node=PATTERN` of a query.
   static func nodes(_ patterns: [String]) -> [(name: String, value: String)] {

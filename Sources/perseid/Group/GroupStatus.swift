@@ -2,7 +2,7 @@ import ArgumentParser
 import Provisioner
 
 /// `perseid group status NAME`
-struct GroupStatus: ShowingVerb {
+struct GroupStatus: TableVerb {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show what the nodes of a group do.")
 
@@ -14,5 +14,8 @@ struct GroupStatus: ShowingVerb {
 
   var request: AdminRequest { AdminRequest(.get, ["groups", group, "status"]) }
 
-  func text(_ nodes: [NodeStatusView]) -> String { statusText(nodes) }
+  var table: AdminRequest { AdminRequest(.get, ["tables", "groups", group]) }
+
+  static let words = "There are no nodes."
+  static let rightAligned = NodeStatus.rightAligned
 }

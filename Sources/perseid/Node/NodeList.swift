@@ -1,9 +1,8 @@
 import ArgumentParser
-import NetworkTypes
 import Provisioner
 
 /// `perseid node list [NODES...]`
-struct NodeList: ShowingVerb {
+struct NodeList: TableVerb {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List nodes.")
 
   @Argument(help: "The nodes (default: all).", completion: Names.nodes)
@@ -14,15 +13,7 @@ struct NodeList: ShowingVerb {
 
   var request: AdminRequest { AdminRequest(.get, ["nodes"], query: AdminRequest.nodes(nodes)) }
 
-  func text(_ nodes: [NodeView]) -> String {
-    if nodes.isEmpty { return "There are no nodes yet. Machines become nodes when they boot from this network.\n" }
-    var table = Table(["NAME", "MAC", "ADDRESS", "GROUP", "VNFS", "ENABLED"])
-    for node in nodes {
-      table.add([
-        node.name, node.mac?.description, node.address?.description, node.groups.joined(separator: ","), node.vnfs,
-        node.held ? "held" : node.enabled ? "yes" : "no",
-      ])
-    }
-    return table.text
-  }
+  var table: AdminRequest { AdminRequest(.get, ["tables", "nodes"], query: AdminRequest.nodes(nodes)) }
+
+  static let words = "There are no nodes yet. Machines become nodes when they boot from this network."
 }

@@ -21,6 +21,9 @@ extension AdminRoutes {
     .route(.get, "groups/{group}/status", .read, "What the nodes of a group do.") { call in
       try call.appliance.groupStatus(call.group)
     },
+    .route(.get, "tables/groups/{group}", .read, "What the nodes of a group do as a table for people.") { call in
+      try call.appliance.groupStatusTable(call.group)
+    },
   ]
 }
 

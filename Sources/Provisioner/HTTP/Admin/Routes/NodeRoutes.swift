@@ -52,6 +52,12 @@ extension AdminRoutes {
     .route(.get, "status", .read, "What nodes do, and when each was last heard of.", query: [.nodes]) { call in
       try call.appliance.nodeStatus(call.nodes)
     },
+    .route(.get, "tables/nodes", .read, "Nodes as a table for people, quick for very many.", query: [.nodes]) { call in
+      try call.appliance.nodeTable(call.nodes)
+    },
+    .route(
+      .get, "tables/status", .read, "What nodes do as a table for people, quick for very many.", query: [.nodes]
+    ) { call in try call.appliance.statusTable(call.nodes) },
     .route(.get, "summary/nodes", .read, "Counts of all nodes by state, capsule and group.") { call in
       try call.appliance.nodeSummary()
     },
