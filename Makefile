@@ -119,7 +119,11 @@ tree-trixie: packages-test
 tree-services: tree-bookworm
 	@$(LAB)/service-tree $(PERSEID_CACHE)/services.tar $(PERSEID_CACHE)/bookworm.tar
 
-init-trees: $(foreach init,sysvinit openrc runit busybox busybox-rcs rc-local,init-tree-$(init))
+init-trees: $(foreach init,sysvinit openrc runit busybox busybox-rcs rc-local generic,init-tree-$(init))
+
+# It has a kernel of its own.
+init-tree-generic: packages-test
+	@$(LAB)/init-tree generic $(PERSEID_CACHE)/generic.tar
 
 init-tree-%: tree-bookworm
 	@$(LAB)/init-tree $* $(PERSEID_CACHE)/$*.tar $(PERSEID_CACHE)/bookworm.tar

@@ -8,10 +8,13 @@ struct BootTimes: CustomStringConvertible {
   var loaderToSwitchRoot: Double
   /// Seconds from power-on until the operating system reached multi-user.
   var powerOnToMultiUser: Double
+  /// Seconds of our stage 1's own until the appliance had the state `init`; `nil` of the peer.
+  var stage1ToInit: Double?
 
   var description: String {
     "\(loaderToSwitchRoot.formatted(.number.precision(.fractionLength(1)))) s to switch_root, "
       + "\(powerOnToMultiUser.formatted(.number.precision(.fractionLength(1)))) s to multi-user"
+      + (stage1ToInit.map { ", stage 1 \($0.formatted(.number.precision(.fractionLength(2)))) s to init" } ?? "")
   }
 
   /// Powers a machine on and follows it until its operating system is up.
@@ -36,6 +39,8 @@ struct BootTimes: CustomStringConvertible {
         throw LabError("no HTTP connection of the loader was seen; tcpdump said:\n\(watch.log.tail())")
       }
       loaderToSwitchRoot = (switched - first).seconds
+      stage1ToInit = machine.console.text.firstMatch(of: /state init was told (\d+) ms after stage 1 began/)
+        .flatMap { Double($0.1) }.map { $0 / 1000 }
       powerOnToMultiUser = (multiUser - machine.powerOn).seconds
     } catch {
       await machine.powerOff()

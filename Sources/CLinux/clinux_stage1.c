@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -161,8 +162,8 @@ int clinux_open_directory_at(int directory, const char *name) {
 }
 
 static int spawn_with(
-    int32_t *pid, const char *path, char *const arguments[], char *const environment[], int input, int output,
-    short flags) {
+    int32_t *pid, const char *path, char *const arguments[], char *const environment[], const char *input,
+    int output, short flags) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t none, all;
@@ -175,12 +176,10 @@ static int spawn_with(
   }
   sigemptyset(&none);
   sigfillset(&all);
-  if (input >= 0)
-    posix_spawn_file_actions_adddup2(&actions, input, 0);
-  else
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, output, 1);
-  posix_spawn_file_actions_adddup2(&actions, output, 2);
+  // Opened by the session leader, a terminal becomes the one of its session.
+  posix_spawn_file_actions_addopen(&actions, 0, input, output < 0 ? O_RDWR : O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, output < 0 ? 0 : output, 1);
+  posix_spawn_file_actions_adddup2(&actions, output < 0 ? 0 : output, 2);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setpgroup(&attributes, 0);
@@ -192,11 +191,12 @@ static int spawn_with(
 }
 
 int clinux_spawn(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int output) {
-  return spawn_with(pid, path, arguments, environment, -1, output, POSIX_SPAWN_SETPGROUP);
+  return spawn_with(pid, path, arguments, environment, "/dev/null", output, POSIX_SPAWN_SETPGROUP);
 }
 
-int clinux_spawn_shell(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal) {
-  return spawn_with(pid, path, arguments, environment, terminal, terminal, POSIX_SPAWN_SETSID);
+int clinux_spawn_shell(
+    int32_t *pid, const char *path, char *const arguments[], char *const environment[], const char *terminal) {
+  return spawn_with(pid, path, arguments, environment, terminal, -1, POSIX_SPAWN_SETSID);
 }
 
 int clinux_exit_code(int status) {
@@ -224,6 +224,55 @@ void clinux_restart_on_fault(unsigned seconds) {
   action.sa_handler = on_fault;
   fault_pause = seconds;
   for (unsigned index = 0; index < sizeof faults / sizeof *faults; index++) sigaction(faults[index], &action, NULL);
+}
+
+static _Atomic int64_t hang_deadline;
+
+static int64_t monotonic_seconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec;
+}
+
+static void *look_for_hang(void *unused) {
+  static const char words[] =
+      "\r\nperseid: the kernel does not come back from what stage 1 asked of it.\r\nperseid: the machine restarts "
+      "now.\r\n";
+  struct timespec pause = {.tv_sec = 1, .tv_nsec = 0};
+  for (;;) {
+    nanosleep(&pause, NULL);
+    int64_t deadline = hang_deadline;
+    if (deadline == 0 || monotonic_seconds() < deadline) continue;
+    ssize_t written = write(2, words, sizeof words - 1);
+    nanosleep(&pause, NULL);
+    // At once: an orderly restart asks every driver, also the one that hangs.
+    int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) written = write(fd, "b", 1);
+    (void)written;
+    reboot(RB_AUTOBOOT);
+  }
+  return unused;
+}
+
+void clinux_restart_when_hung(unsigned seconds) {
+  static int is_watched;
+  hang_deadline = seconds == 0 ? 0 : monotonic_seconds() + seconds;
+  if (is_watched || seconds == 0) return;
+  pthread_t thread;
+  is_watched = pthread_create(&thread, NULL, look_for_hang, NULL) == 0;
+}
+
+void clinux_sync(unsigned seconds) {
+  pid_t child = fork();
+  if (child == 0) {
+    sync();
+    _exit(0);
+  }
+  struct timespec pause = {.tv_sec = 0, .tv_nsec = 50000000};
+  for (unsigned tries = 0; child > 0 && tries < seconds * 20; tries++) {
+    if (waitpid(child, NULL, WNOHANG) != 0) return;
+    nanosleep(&pause, NULL);
+  }
 }
 
 int clinux_set_attribute(int fd, const char *name, const void *value, uint64_t length) {

@@ -28,6 +28,9 @@ package final class Boot {
   /// Appliances that the last plan has named.
   private var namedServers: [Endpoint] = []
   package let interfaces: any InterfaceControl
+  /// When stage 1 began, in seconds since the kernel did.
+  private let startedAt: Double
+  private var hasToldStart = false
   /// Where the node's root is filled.
   package let newRoot = "/newroot"
   private var client: StateClient?
@@ -35,8 +38,11 @@ package final class Boot {
   private var current: Endpoint?
   private var reporter = EventReporter()
 
-  package init(console: Console, interfaces: any InterfaceControl = KernelInterfaces()) {
+  package init(
+    console: Console, interfaces: any InterfaceControl = KernelInterfaces(), startedAt: Double = Clock.bootTime
+  ) {
     self.console = console
+    self.startedAt = startedAt
     self.interfaces = interfaces
   }
 
@@ -112,6 +118,18 @@ package final class Boot {
   /// Keeps an event until the next one is sent: nothing is worth a round trip each before the state is told.
   func keep(_ event: StepEvent) { reporter.add(event) }
 
+  /// Says, and keeps for the appliance, how long it took until the appliance had the state: once, for the first time.
+  package func tellStart(now: Double = Clock.bootTime) {
+    guard !hasToldStart else { return }
+    hasToldStart = true
+    let seconds = max(0, now - startedAt)
+    let words =
+      "state init was told \(milliseconds(seconds)) ms after stage 1 began, and the kernel "
+      + "\(milliseconds(startedAt)) ms before that"
+    keep(StepEvent(step: "stage-1", outcome: .done, seconds: seconds, detail: words))
+    say(words)
+  }
+
   func flush() {
     guard lease != nil else { return }
     do {
@@ -121,6 +139,18 @@ package final class Boot {
     } catch {
       debug("events were not sent: \(error)")
     }
+  }
+}
+
+/// For a person. A clock never shows so much that it would not fit; a figure from elsewhere could.
+func milliseconds(_ seconds: Double) -> Int { Int(exactly: (seconds * 1000).rounded()) ?? 0 }
+
+/// A step failed behind the point from which nothing can be tried again: the machine has to restart.
+package struct NoWayBack: Error, Hashable, Sendable {
+  package var reason: String
+
+  package init(reason: String) {
+    self.reason = reason
   }
 }
 

@@ -10,16 +10,20 @@ package struct BootSequence {
   private let restart: () -> Void
   private let sleep: (Double) -> Void
   private let now: () -> Double
+  /// Told how many seconds the step that begins may take at most, 0 for no bound.
+  private let watch: (Double) -> Void
 
   package init(
     _ steps: [BootStep] = BootStep.all, boot: Boot, restart: @escaping () -> Void,
-    sleep: @escaping (Double) -> Void = { Clock.sleep($0) }, now: @escaping () -> Double = { Clock.bootTime }
+    sleep: @escaping (Double) -> Void = { Clock.sleep($0) }, now: @escaping () -> Double = { Clock.bootTime },
+    watch: @escaping (Double) -> Void = { _ in }
   ) {
     self.steps = steps
     self.boot = boot
     self.restart = restart
     self.sleep = sleep
     self.now = now
+    self.watch = watch
   }
 
   /// Runs every step to its success. Returns only where the last step does, or after `restart`.
@@ -33,10 +37,12 @@ package struct BootSequence {
       let started = now()
       do {
         boot.debug("\(step.name): \(step.purpose)?")
+        watch(boot.commandLine.restartSeconds > 0 ? step.hangSeconds ?? 0 : 0)
+        defer { watch(0) }
         try step.run(boot)
         let seconds = now() - started
         boot.keep(StepEvent(step: step.name, outcome: .done, seconds: seconds))
-        boot.say("\(step.name) done in \(Int(seconds * 1000)) ms")
+        boot.say("\(step.name) done in \(milliseconds(seconds)) ms")
         next += 1
         if next > furthest {
           furthest = next
@@ -47,17 +53,30 @@ package struct BootSequence {
         boot.report(StepEvent(step: step.name, outcome: .done, detail: "the machine restarts: \(needed.reason)"))
         restart()
         return
+      } catch let lost as NoWayBack {
+        let wait = Double.random(in: 15...30)
+        let words = "the machine restarts in \(Int(wait.rounded(.up))) s: from here nothing can be tried again"
+        boot.say("\(step.name) failed: \(lost.reason)")
+        boot.say("  \(words)")
+        boot.report(
+          StepEvent(
+            step: step.name, outcome: .failed, seconds: now() - started, detail: "\(lost.reason)\nnext: \(words)"))
+        sleep(wait)
+        restart()
+        return
       } catch {
         let since = failingSince ?? started
         failingSince = since
-        guard fail(step, error, seconds: now() - started, since: since) else { return }
+        guard let shellSeconds = fail(step, error, seconds: now() - started, since: since) else { return }
+        // While a person has the machine it is not failing.
+        failingSince = since + shellSeconds
         next = steps.firstIndex { $0.name == step.retryFrom ?? step.name } ?? next
       }
     }
   }
 
-  /// - Returns: Whether to try again.
-  private mutating func fail(_ step: BootStep, _ error: any Error, seconds: Double, since: Double) -> Bool {
+  /// - Returns: Seconds that a person's shell took before it is tried again; `nil` where it is not.
+  private mutating func fail(_ step: BootStep, _ error: any Error, seconds: Double, since: Double) -> Double? {
     let wait = backoff.next()
     let limit = boot.commandLine.restartSeconds
     let isOver = limit > 0 && now() + wait - since >= limit
@@ -72,10 +91,16 @@ package struct BootSequence {
       StepEvent(step: step.name, outcome: .failed, seconds: seconds, detail: "\(error)\nnext: \(nextWords)"))
     if isOver {
       restart()
-      return false
+      return nil
     }
-    if boot.commandLine.wantsShell { Shell.run(boot, because: "\(step.name) failed") }
-    sleep(wait)
-    return true
+    guard boot.commandLine.wantsShell else {
+      sleep(wait)
+      return 0
+    }
+    let opened = now()
+    Shell.run(boot, because: "\(step.name) failed")
+    let shellSeconds = now() - opened
+    if shellSeconds < wait { sleep(wait - shellSeconds) }
+    return shellSeconds
   }
 }

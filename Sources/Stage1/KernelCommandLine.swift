@@ -61,10 +61,16 @@ package struct KernelCommandLine: Hashable, Sendable {
   package var wantsShell: Bool { has("perseid.shell") }
 
   /// Seconds of failure in a row until the machine restarts: `perseid.restart=`, 900; 0 is never.
-  package var restartSeconds: Double { value("perseid.restart").flatMap(Double.init) ?? 900 }
+  package var restartSeconds: Double { seconds("perseid.restart", 0...1e9) ?? 900 }
 
   /// Seconds to wait for the card and for its link: `perseid.linkwait=`, 30.
-  package var linkSeconds: Double { min(max(value("perseid.linkwait").flatMap(Double.init) ?? 30, 1), 600) }
+  package var linkSeconds: Double { seconds("perseid.linkwait", 1...600) ?? 30 }
+
+  /// A number, or the end of the range that it is beyond; `nil` where it is none, as `nan` is.
+  private func seconds(_ name: String, _ range: ClosedRange<Double>) -> Double? {
+    guard let number = value(name).flatMap(Double.init), !number.isNaN else { return nil }
+    return min(max(number, range.lowerBound), range.upperBound)
+  }
 
   /// Parameters for a kernel module, as its `MODULE.parameter=value` words say.
   package func parameters(ofModule module: String) -> String {

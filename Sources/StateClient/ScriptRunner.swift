@@ -55,6 +55,8 @@ package struct ScriptRunner {
       let elapsed = Clock.now - started
       if let asked = askedAt {
         if Clock.now - asked >= grace { kill(-pid, SIGKILL) }
+        // The kernel does not let it go (a disk that does not answer): it is left behind.
+        if Clock.now - asked >= grace + 30 { status = SIGKILL }
       } else if elapsed >= timeLimit {
         kill(-pid, SIGTERM)
         askedAt = Clock.now

@@ -14,6 +14,8 @@ package struct NodeRecord: Hashable, Sendable, Codable {
   package var hardwareAddresses: [MACAddress]
   /// The interface that booted.
   package var interface: String
+  /// What DHCP knows an InfiniBand port by (option 61); `nil` for Ethernet.
+  package var clientIdentifier: [UInt8]?
   /// The digest of the capsule manifest the root came from.
   package var generation: String?
   /// The state to report first.
@@ -36,7 +38,8 @@ package struct NodeRecord: Hashable, Sendable, Codable {
 
   package init(
     server: IPv4Address, port: UInt16, otherServers: [Server]? = nil, boot: String?, nodeName: String,
-    hardwareAddresses: [MACAddress], interface: String, generation: String?, nextState: String, intervalSeconds: Int?
+    hardwareAddresses: [MACAddress], interface: String, clientIdentifier: [UInt8]? = nil, generation: String?,
+    nextState: String, intervalSeconds: Int?
   ) {
     self.server = server
     self.port = port
@@ -45,6 +48,7 @@ package struct NodeRecord: Hashable, Sendable, Codable {
     self.nodeName = nodeName
     self.hardwareAddresses = hardwareAddresses
     self.interface = interface
+    self.clientIdentifier = clientIdentifier
     self.generation = generation
     self.nextState = nextState
     self.intervalSeconds = intervalSeconds

@@ -36,6 +36,9 @@ struct FirmwareBootTests {
     #expect(timeline.contains { $0.source == "state" && "\($0.event) \($0.detail)".contains("ready") })
     #expect(timeline.contains { $0.source == "step" && "\($0.event) \($0.detail)".contains("50-root") })
 
+    let start = try #require(timeline.first { $0.source == "step" && $0.event == "stage-1 done" })
+    #expect((start.seconds ?? 0) > 0 && start.detail.contains(/and the kernel \d+ ms before that/), "\(start)")
+
     let moments = timeline.compactMap { entry in instant(entry.at) }
     #expect(moments.count == timeline.count, "a moment is not in the form of RFC 3339")
     #expect(moments == moments.sorted())

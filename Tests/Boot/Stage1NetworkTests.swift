@@ -78,21 +78,85 @@ struct Stage1NetworkTests {
     }
   }
 
-  @Test("waits for a card whose cable comes late, and says meanwhile what it waits for", .timeLimit(.minutes(40)))
+  @Test("has a tagged network by the node's kernel arguments, with packets of 9000 bytes", .timeLimit(.minutes(40)))
+  func vlan() async throws {
+    try await withTurns(1) {
+      try await withAppliance { site, appliance in
+        var configuration = Machine.Configuration(number: 1)
+        configuration.vlan = 42
+        try await appliance.run("node", "add", configuration.mac.description, "tagged")
+        try await appliance.run(
+          "node", "set", "kernelArgs", "\(Machine.kernelArguments) perseid.vlan=42 perseid.mtu=9000", "tagged", "--yes")
+        let machine = try await site.start(configuration)
+        let node = try await appliance.node(of: machine, reaches: "ready", within: bootBound)
+        let port = try #require(machine.port)
+        #expect(machine.console.text.contains("perseid: eth0.42 \(machine.mac), address "))
+        // The firmware booted untagged, and stage 1 and the node went on with the tag.
+        let spoken = port.log.lines.filter { $0.contains("the machine speaks") }
+        #expect(spoken.first?.contains("without a tag") == true, "\(spoken)")
+        #expect(spoken.last?.contains("with tag 42") == true, "\(spoken)")
+        // One packet, which no router on the way may cut.
+        let address = try #require(node.address)
+        try await site.server.command("ping", "-c", "1", "-w", "60", "-M", "do", "-s", "8972", address)
+          .run(timeout: .seconds(90)).check()
+        await machine.powerOff()
+      }
+    }
+  }
+
+  @Test(
+    "waits for a card whose cable comes late, shows it on screen and serial console alike, and lets a person look around",
+    .timeLimit(.minutes(40)))
   func lateCable() async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in
         try await appliance.run(
-          "group", "set", "kernelArgs", "\(Machine.kernelArguments) perseid.linkwait=2", "cluster", "--yes")
-        let machine = try await site.start(.init(number: 1))
+          "group", "set", "kernelArgs",
+          "\(Machine.kernelArguments) perseid.linkwait=2 perseid.debug=3 perseid.shell", "cluster", "--yes")
+        var configuration = Machine.Configuration(number: 1)
+        configuration.hasScreen = true
+        let machine = try await site.start(configuration)
         try await machine.console.line(containing: "Linux version", within: bootBound)
         try await machine.setLink(false)
         try await machine.console.line(containing: "link failed: no carrier in 2 s on eth0", within: bootBound)
+        try await answer(
+          of: machine, after: "link failed: a shell", to: "echo $((6*7)): $(cat /proc/sys/kernel/printk)",
+          contains: "42: 8")
+        let screen = try await machine.screen()
+        for words in [
+          "perseid: stage 1, Linux 6.1", "perseid: modules done in ", "perseid: link failed: no carrier in 2 s on eth0",
+          "perseid:   tried again in ", "perseid: link failed: a shell",
+        ] {
+          #expect(screen.contains(words), "'\(words)' is not on the screen")
+          #expect(machine.console.text.contains(words), "'\(words)' is not on the serial console")
+        }
+        // What each level of perseid.debug shows: what a step is for, the drivers, the plan.
+        for words in ["link: the card that booted is up and has a carrier?", "modules: ", "virtio_net"] {
+          #expect(machine.console.text.contains(words), "\(words)")
+        }
         try await machine.setLink(true)
+        try machine.type("exit")
+        try await answer(
+          of: machine, after: "before switching root: a shell", to: "echo root $(ls /newroot | grep -c usr)",
+          contains: "root 1")
+        for words in ["  50-root of ", "  NODENAME="] { #expect(machine.console.text.contains(words), "\(words)") }
+        let bar = "perseid: root [##############################] 100% of "
+        #expect(machine.console.text.contains(bar))
+        #expect(try await machine.screen().contains(bar))
+        try machine.type("exit")
         try await appliance.node(of: machine, reaches: "ready", within: bootBound)
         await machine.powerOff()
       }
     }
+  }
+
+  /// Types a command to the shell that is there after a line, and waits for its answer.
+  private func answer(
+    of machine: Machine, after line: String, to command: String, contains words: String
+  ) async throws {
+    try await machine.console.line(containing: line, within: bootBound)
+    try machine.type(command)
+    try await machine.console.line("the answer to \(command)", within: bootBound) { $0.contains(words) }
   }
 }
 

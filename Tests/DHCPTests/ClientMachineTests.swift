@@ -64,6 +64,32 @@ struct ClientMachineTests {
     #expect((lease.obtainedAt, lease.renewAt, lease.rebindAt, lease.expiresAt) == (2, 32, 54, 62))
   }
 
+  @Test("an InfiniBand port is known by its client identifier alone (RFC 4390)")
+  func infiniBand() throws {
+    var identity = Self.identity
+    identity.clientIdentifier = [0xFF, 0, 0, 0, 0, 0, 2]
+    var machine = ClientMachine(acquiring: identity, requested: nil, now: 0, random: { 512 })
+    let discover = try Self.sent(machine.send(now: 0)).message
+    #expect(discover.hardware == HardwareAddress(type: 32, length: 0, upper: 0, lower: 0))
+    #expect(discover.wantsBroadcast)
+    #expect(discover.clientIdentifier.map(Array.init) == identity.clientIdentifier)
+    let request = try Self.sent(machine.received(Self.reply(.offer, to: discover), now: 1)).message
+    #expect(request.clientIdentifier.map(Array.init) == identity.clientIdentifier)
+    // An Ethernet client's answer is somebody else's.
+    let other = Self.reply(.acknowledge, to: request) { $0.hardware = HardwareAddress(card(1)) }
+    guard case .wait = machine.received(other, now: 2) else {
+      Issue.record("took an answer to another client")
+      return
+    }
+    guard case .acquired(let lease) = machine.received(Self.reply(.acknowledge, to: request), now: 3) else {
+      Issue.record("no lease")
+      return
+    }
+    #expect(lease.address == address("10.0.0.9"))
+    var renewal = ClientMachine(extending: lease, identity, now: 0, random: { 512 })
+    #expect(try Self.sent(renewal.send(now: 0)).message.hardware.type == 32)
+  }
+
   @Test("waits double up to 16 seconds, a quarter more or less")
   func backOff() throws {
     var machine = Self.acquiring()

@@ -4,54 +4,12 @@ import Testing
 
 /// Where capsules come from, with the verbs and with the parts of others.
 @Suite struct CapsuleSourceTests {
-  private struct Place {
-    let directory: String
-    let configuration: String
-    let environment: [String: String]
-
-    init() throws {
-      directory = try ScratchDirectory.make()
-      configuration = directory + "/perseid.yaml"
-      var settings = Appliance.Settings()
-      settings.interface = "lo"
-      settings.pool = "127.0.0.2-127.0.0.9"
-      try settings.yaml(state: directory + "/state").write(toFile: configuration, atomically: true, encoding: .utf8)
-      environment = ["HOME": directory]
-    }
-
-    @discardableResult
-    func shell(_ script: String) async throws -> String {
-      try await Command(["sh", "-euc", script], environment: environment, directory: directory)
-        .run(timeout: .seconds(300)).check().output
-    }
-
-    func vnfs(_ arguments: String...) async throws -> (output: String, succeeded: Bool) {
-      let ended = try await Command(
-        [Appliance.executable, "--config", configuration, "vnfs"] + arguments, environment: environment
-      ).run(timeout: .seconds(300))
-      return (ended.output + ended.errors, ended.succeeded)
-    }
-
-    func digest(_ name: String) async throws -> String {
-      let shown = try await Command(
-        Appliance.executable, "--config", configuration, "vnfs", "show", name, "--json"
-      ).run(timeout: .seconds(60)).check().output
-      let value = try JSONSerialization.jsonObject(with: Data(shown.utf8)) as? [String: Any]
-      return try #require(value?["digest"] as? String)
-    }
-  }
-
   /// skopeo pushes an image with a real kernel to docker-registry on loopback, and the import pulls it.
   @Test(.enabled(if: geteuid() == 0, "owners of files take root"), .timeLimit(.minutes(20)))
   func `an image of a registry becomes the capsule that its tree becomes`() async throws {
-    let place = try Place()
+    let place = try CapsulePlace()
     defer { try? FileManager.default.removeItem(atPath: place.directory) }
     let tree = try Cache.initTree("busybox")
-    try """
-    version: 0.1
-    storage: { filesystem: { rootdirectory: \(place.directory)/registry } }
-    http: { addr: "127.0.0.1:0" }
-    """.write(toFile: place.directory + "/registry.yml", atomically: true, encoding: .utf8)
     try await place.shell(
       """
       umoci init --layout image; umoci new --image image:test; umoci unpack --image image:test bundle
@@ -59,16 +17,9 @@ import Testing
       umoci unpack --image image:test bundle; printf second >bundle/rootfs/etc/motd; rm bundle/rootfs/etc/inittab
       umoci repack --image image:test bundle; rm -rf bundle; umoci unpack --image image:test bundle
       """)
-    let registry = try RunningProcess(Command("docker-registry", "serve", "\(place.directory)/registry.yml"))
-    let line = try await registry.log.line(containing: "listening on 127.0.0.1:", within: .seconds(60))
-    let port = try #require(line.split(separator: "127.0.0.1:").last.map { $0.prefix { $0.isNumber } })
-    // It speaks plain HTTP, and registries.conf(5) says so to every skopeo.
+    let (registry, port) = try await place.startRegistry()
     try await place.shell(
-      """
-      mkdir -p .config/containers
-      printf '[[registry]]\\nlocation = "127.0.0.1:\(port)"\\ninsecure = true\\n' >.config/containers/registries.conf
-      skopeo copy -q oci:image:test docker://127.0.0.1:\(port)/acme/compute:1
-      """)
+      "skopeo copy -q oci:image:test docker://127.0.0.1:\(port)/acme/compute:1")
     let pulled = try await place.vnfs("import", "docker://127.0.0.1:\(port)/acme/compute:1", "--name", "pulled")
     #expect(pulled.succeeded, "\(pulled.output)")
     let judged = try await place.vnfs("import", place.directory + "/bundle/rootfs", "--name", "judged")
@@ -85,7 +36,7 @@ import Testing
   /// mmdebstrap makes a tree of a package with a kernel, from a repository in a directory.
   @Test(.enabled(if: geteuid() == 0, "a chroot takes root"), .timeLimit(.minutes(20)))
   func `a recipe becomes a capsule that keeps it, and one that fails leaves nothing`() async throws {
-    let place = try Place()
+    let place = try CapsulePlace()
     defer { try? FileManager.default.removeItem(atPath: place.directory) }
     let tree = try Cache.initTree("busybox")
     try await place.shell(

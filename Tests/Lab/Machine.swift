@@ -21,6 +21,13 @@ package final class Machine: Sendable {
     package static let byDefault: [Firmware] = [.bios, .uefi, .uefiHTTP]
   }
 
+  /// What a network card is, as QEMU emulates it.
+  package enum CardModel: String, Sendable {
+    case virtio = "virtio-net-pci"
+    /// Intel 82574L, for which only Debian's kernel for all machines has a driver.
+    case e1000e
+  }
+
   /// A card that is not booted from.
   package struct Card: Sendable {
     package var mac: MACAddress
@@ -44,6 +51,13 @@ package final class Machine: Sendable {
     package var endsAtReset: Bool
     /// Cards besides the one it boots from, which come before that one in the order of the bus.
     package var otherCards: [Card] = []
+    /// The card it boots from.
+    package var card = CardModel.virtio
+    /// Whether it has a screen (VGA). The firmware then speaks there, and not on the serial console.
+    package var hasScreen = false
+    /// The tagged network that its port of the switch has besides the untagged one that it boots on: frames up to 9000
+    /// bytes then pass between it and the server.
+    package var vlan: Int?
 
     package init(
       name: String = "machine", mac: MACAddress, firmware: Firmware = .bios, memory: Int = 2048, processors: Int = 2,
@@ -76,19 +90,28 @@ package final class Machine: Sendable {
   package var isRunning: Bool { process.isRunning }
 
   private let controlSocket: String
+  private let directory: String
+  /// The port that its cable leads to, where that is no plain one.
+  package let port: RunningProcess?
 
-  /// - Parameter otherTaps: One for each of the other cards.
+  /// - Parameters:
+  ///   - otherTaps: One for each of the other cards.
+  ///   - port: What passes frames between the tap and the switch, where they are not joined.
   init(
-    _ configuration: Configuration, tap: String, otherTaps: [String], in namespace: NetworkNamespace,
-    directory: String
+    _ configuration: Configuration, tap: String, otherTaps: [String], port: RunningProcess?,
+    in namespace: NetworkNamespace, directory: String
   ) throws {
     self.configuration = configuration
+    self.port = port
+    self.directory = directory
     controlSocket = "\(directory)/\(configuration.name).qmp"
     let isSecure = configuration.firmware == .uefiSecureBoot
     var arguments = [
-      "qemu-system-x86_64", "-name", configuration.name, "-machine", "q35,graphics=off\(isSecure ? ",smm=on" : "")",
+      "qemu-system-x86_64", "-name", configuration.name, "-machine",
+      "q35\(configuration.hasScreen ? "" : ",graphics=off")\(isSecure ? ",smm=on" : "")",
       "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "\(configuration.processors)",
-      "-m", "\(configuration.memory)", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
+      "-m", "\(configuration.memory)", "-nodefaults", "-display", "none",
+      "-vga", configuration.hasScreen ? "std" : "none", "-monitor", "none",
       "-serial", "stdio", "-device", "virtio-rng-pci",
       "-qmp", "unix:\(controlSocket),server=on,wait=off",
     ]
@@ -98,8 +121,10 @@ package final class Machine: Sendable {
         "-device", "virtio-net-pci,netdev=other\(number),mac=\(card.mac),romfile=",
       ]
     }
-    arguments += ["-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no"]
-    var card = "virtio-net-pci,netdev=net0,mac=\(configuration.mac),bootindex=1"
+    // What a port between passes on are whole frames, with their checksums.
+    let offload = port == nil ? "" : ",vnet_hdr=off"
+    arguments += ["-netdev", "tap,id=net0,ifname=\(tap),script=no,downscript=no\(offload)"]
+    var card = "\(configuration.card.rawValue),netdev=net0,mac=\(configuration.mac),bootindex=1"
     switch configuration.firmware {
     case .bios: break
     case .biosUNDI:
@@ -130,7 +155,8 @@ package final class Machine: Sendable {
     if configuration.endsAtReset { arguments.append("-no-reboot") }
     powerOn = .now
     process = try RunningProcess(
-      Command(arguments, namespace: namespace), logFile: "\(directory)/\(configuration.name)-console.log")
+      Command(arguments, namespace: namespace), logFile: "\(directory)/\(configuration.name)-console.log",
+      takesInput: true)
   }
 
   /// Makes an iPXE a card's boot ROM that is no iPXE: it names another user class, and runs what it is told to. No
@@ -153,20 +179,41 @@ package final class Machine: Sendable {
 
   /// Pulls the cable of the card it boots from, or puts it in again.
   package func setLink(_ isUp: Bool) async throws {
+    try await control("set_link", "\"name\": \"net0\", \"up\": \(isUp)")
+  }
+
+  /// Types a line at the serial console.
+  package func type(_ line: String) throws {
+    try process.type(line + "\r")
+  }
+
+  /// What a screen in text mode shows, with what has just scrolled off it: the characters of the card's memory, without
+  /// line ends.
+  package func screen() async throws -> String {
+    let file = "\(directory)/\(configuration.name)-screen"
+    // VGA's text is at 0xB8000: a byte for the character, one for its colours.
+    try await control("pmemsave", "\"val\": \(0xB8000), \"size\": \(0x8000), \"filename\": \"\(file)\"")
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+    return String(decoding: stride(from: 0, to: bytes.count, by: 2).map { bytes[$0] }, as: UTF8.self)
+  }
+
+  /// Asks QEMU for something (its machine protocol, QMP).
+  private func control(_ command: String, _ arguments: String) async throws {
     let talk = """
       $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!";
       <$socket>;
       for (@ARGV[1, 2]) { print $socket "$_\n"; do { $answer = <$socket> // die "gone" } until $answer =~ /"return"|"error"/;
         die $answer if $answer =~ /"error"/ }
       """
-    let command = "{ \"execute\": \"set_link\", \"arguments\": { \"name\": \"net0\", \"up\": \(isUp) } }"
     try await Command(
-      "perl", "-MIO::Socket::UNIX", "-e", talk, controlSocket, "{ \"execute\": \"qmp_capabilities\" }", command
+      "perl", "-MIO::Socket::UNIX", "-e", talk, controlSocket, "{ \"execute\": \"qmp_capabilities\" }",
+      "{ \"execute\": \"\(command)\", \"arguments\": { \(arguments) } }"
     ).run(timeout: .seconds(60)).check()
   }
 
   /// Pulls the plug.
   package func powerOff() async {
     await process.kill()
+    await port?.kill()
   }
 }

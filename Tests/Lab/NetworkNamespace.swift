@@ -90,10 +90,10 @@ package struct NetworkNamespace: Hashable, Sendable {
     try await ip("link", "set", interface, "master", bridge, "up")
   }
 
-  /// Makes a tap interface for a virtual machine, plugged into a bridge of this namespace.
-  package func makeTap(_ tap: String, into bridge: String) async throws {
+  /// Makes a tap interface for a virtual machine, plugged into a bridge of this namespace where one is named.
+  package func makeTap(_ tap: String, into bridge: String?) async throws {
     try await Command("ip", "tuntap", "add", "dev", tap, "mode", "tap").in(self).run().check()
-    try await plug(tap, into: bridge)
+    if let bridge { try await plug(tap, into: bridge) }
   }
 
   @discardableResult

@@ -9,10 +9,14 @@ package final class RunningProcess: Sendable {
   package let log: LineLog
   private let child: Child
   private let pipe: DrainedPipe
+  /// The end of its standard input that is written to; -1 where it has none.
+  private let input: Int32
 
   /// Starts it.
-  /// - Parameter file: Where what it says is written too, byte by byte.
-  package init(_ command: Command, logFile file: String? = nil) throws {
+  /// - Parameters:
+  ///   - file: Where what it says is written too, byte by byte.
+  ///   - takesInput: Whether something will be typed; else its standard input is empty.
+  package init(_ command: Command, logFile file: String? = nil, takesInput: Bool = false) throws {
     let log = LineLog()
     var copy: Int32 = -1
     if let file {
@@ -31,7 +35,15 @@ package final class RunningProcess: Sendable {
       log.append(piece)
     }
     defer { close(pipe.writeEnd) }
-    child = try Child(command, output: pipe.writeEnd, errors: pipe.writeEnd)
+    let ends = takesInput ? try makePipe() : nil
+    defer { if let ends { close(ends.read) } }
+    do {
+      child = try Child(command, input: ends?.read, output: pipe.writeEnd, errors: pipe.writeEnd)
+    } catch {
+      if let ends { close(ends.write) }
+      throw error
+    }
+    input = ends?.write ?? -1
     self.command = command
     self.log = log
     self.pipe = pipe
@@ -39,6 +51,15 @@ package final class RunningProcess: Sendable {
 
   deinit {
     child.killGroup()
+    if input >= 0 { close(input) }
+  }
+
+  /// Writes to its standard input, which stays open as long as this value lives.
+  package func type(_ text: String) throws {
+    let bytes = Array(text.utf8)
+    guard write(input, bytes, bytes.count) == bytes.count else {
+      throw LabError("cannot write to \(command): \(String(cString: strerror(errno)))")
+    }
   }
 
   package var pid: Int32 { child.pid }

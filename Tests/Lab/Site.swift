@@ -44,7 +44,8 @@ package struct Site: Sendable {
 
   /// Powers a machine on, its network card plugged into the switch.
   package func start(_ configuration: Machine.Configuration) async throws -> Machine {
-    let tap = try await tap(of: configuration.mac, on: Self.bridge)
+    let tap = try await tap(of: configuration.mac, on: configuration.vlan == nil ? Self.bridge : nil)
+    let port = try await port(of: configuration, tap)
     var others: [String] = []
     for card in configuration.otherCards {
       if !card.isOnSwitch, try await Command("ip", "-n", wire.name, "link", "show", Self.island).run().exitCode != 0 {
@@ -52,10 +53,30 @@ package struct Site: Sendable {
       }
       others.append(try await self.tap(of: card.mac, on: card.isOnSwitch ? Self.bridge : Self.island))
     }
-    return try Machine(configuration, tap: tap, otherTaps: others, in: wire, directory: directory)
+    return try Machine(configuration, tap: tap, otherTaps: others, port: port, in: wire, directory: directory)
   }
 
-  private func tap(of mac: MACAddress, on bridge: String) async throws -> String {
+  /// Joins a tap to the switch through a port with a tagged network, where the machine is to have one.
+  private func port(of configuration: Machine.Configuration, _ tap: String) async throws -> RunningProcess? {
+    guard let vlan = configuration.vlan else { return nil }
+    let (near, far) = ("n\(tap.dropFirst())", "f\(tap.dropFirst())")
+    try await wire.connect(near, to: wire, far)
+    try await wire.plug(far, into: Self.bridge)
+    for interface in [tap, near, far, Self.uplink, Self.bridge] {
+      try await wire.ip("link", "set", interface, "mtu", "9004", "up")
+    }
+    try await server.ip("link", "set", Self.serverInterface, "mtu", "9000")
+    // The port passes on what it sees: whole frames, with their checksums.
+    try await server.command("ethtool", "-K", Self.serverInterface, "tx", "off", "tso", "off", "gso", "off")
+      .run().check()
+    let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/tagging-port"
+    let port = try RunningProcess(wire.command("python3", program, tap, near, "\(vlan)"))
+    try await port.log.line(containing: "has VLAN", within: .seconds(60))
+    return port
+  }
+
+  /// - Parameter bridge: `nil`: it is plugged into none.
+  private func tap(of mac: MACAddress, on bridge: String?) async throws -> String {
     // Interface names are at most 15 characters.
     let tap = "t" + mac.formatted(separator: "-").filter { $0 != "-" }
     if try await Command("ip", "-n", wire.name, "link", "show", tap).run().exitCode != 0 {

@@ -104,7 +104,7 @@ struct BootChainTests {
     let files = "(tftp,10.0.0.1)/b/\(boot.id)"
     for words in [
       "if linux \(files)/kernel 'perseid.server=10.0.0.1:9870' 'perseid.boot=\(boot.id)' 'BOOTIF=01-\(Self.dashed)' "
-        + "'console=tty0' 'console=ttyS0,115200' 'quiet' 'dyndbg=file a +p' 'it'\\''s'; then\n",
+        + "'panic=30' 'console=tty0' 'console=ttyS0,115200' 'quiet' 'dyndbg=file a +p' 'it'\\''s'; then\n",
       "if initrd \(files)/initramfs; then\n", "source \(files)/$how-$part\n", "while true; do\n",
       "source (tftp,10.0.0.1)/grub/again-01-\(Self.dashed)\n",
     ] { #expect(text.contains(words), "\(text)") }
@@ -124,7 +124,7 @@ struct BootChainTests {
     let boot = try #require(appliance.registry.read { $0.lastBoot(of: "n0000") })
     for words in [
       "  LINUX b/\(boot.id)/kernel\n  INITRD b/\(boot.id)/initramfs\n",
-      "  APPEND perseid.server=10.0.0.1:9870 perseid.boot=\(boot.id) BOOTIF=01-\(Self.dashed) console=tty0 ",
+      "  APPEND perseid.server=10.0.0.1:9870 perseid.boot=\(boot.id) BOOTIF=01-\(Self.dashed) panic=30 console=tty0 ",
       "ONTIMEOUT again\n", "  CONFIG pxelinux.cfg/again-01-\(Self.dashed)\n",
     ] { #expect(text.contains(words), "\(text)") }
     try await appliance.close()

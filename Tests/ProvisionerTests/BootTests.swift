@@ -112,7 +112,8 @@ struct BootLedgerTests {
     #expect(script.hasPrefix("#!ipxe\n"))
     for words in [
       "kernel http://10.0.0.1:9870/b/\(boot.id)/kernel perseid.server=10.0.0.1:9870 perseid.boot=\(boot.id) "
-        + "BOOTIF=01-52-54-00-00-00-01 initrd=initramfs console=tty0 console=ttyS0,115200 quiet || goto failed",
+        + "BOOTIF=01-52-54-00-00-00-01 initrd=initramfs panic=30 console=tty0 console=ttyS0,115200 quiet "
+        + "|| goto failed",
       "initrd --name initramfs http://10.0.0.1:9870/b/\(boot.id)/initramfs || goto failed",
       "chain --replace http://10.0.0.1:9870/ipxe?mac=52:54:00:00:00:01&attempt=1",
     ] { #expect(script.contains(words), "\(script)") }

@@ -18,14 +18,14 @@ struct BootSequenceTests {
   }
 
   /// A boot whose console is a file.
-  func withBoot(_ body: (Boot, () -> String) throws -> Void) throws {
+  func withBoot(startedAt: Double = 0, _ body: (Boot, () -> String) throws -> Void) throws {
     let path = "/tmp/perseid-console-\(getpid())-\(UInt64.random(in: 0 ... .max))"
     let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND, 0o600)
     defer {
       close(descriptor)
       unlink(path)
     }
-    try body(Boot(console: Console(descriptors: [descriptor])), { SmallFile.text(path) ?? "" })
+    try body(Boot(console: Console(descriptors: [descriptor]), startedAt: startedAt), { SmallFile.text(path) ?? "" })
   }
 
   @Test("turns to the appliance that a plan has named when the one of the kernel's command line dies")
@@ -123,6 +123,56 @@ struct BootSequenceTests {
       #expect(record.time.update { $0 } <= 100)
       #expect(console().contains("the machine restarts now"))
     }
+  }
+
+  @Test("restarts the machine after a step that cannot be tried again, and says so")
+  func noWayBack() throws {
+    let record = Record()
+    let steps = [
+      BootStep("switch-root", "gone", retryFrom: "switch-root") { _ in throw NoWayBack(reason: "no init") },
+      BootStep("never", "not reached") { _ in record.note("never") },
+    ]
+    try withBoot { boot, console in
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart") },
+        sleep: { record.note((15...30).contains($0) ? "sleep" : "sleep of \($0) s") }, now: { 0 })
+      sequence.run()
+      #expect(record.notes == ["sleep", "restart"])
+      #expect(console().contains("perseid: switch-root failed: no init\r\nperseid:   the machine restarts in "))
+    }
+  }
+
+  @Test("has an eye on what may hang in the kernel, and on nothing else", arguments: ["", "perseid.restart=0"])
+  func watchesForHangs(line: String) throws {
+    let record = Record()
+    let steps = [
+      BootStep("one", "may hang", hangSeconds: 300) { _ in record.note("one") },
+      BootStep("two", "has bounds of its own") { _ in record.note("two") },
+    ]
+    try withBoot { boot, _ in
+      boot.commandLine = KernelCommandLine(line)
+      var sequence = BootSequence(
+        steps, boot: boot, restart: {}, sleep: { _ in }, now: { 0 }, watch: { record.note("\($0)") })
+      sequence.run()
+      #expect(record.notes == [line.isEmpty ? "300.0" : "0.0", "one", "0.0", "0.0", "two", "0.0"])
+    }
+  }
+
+  @Test("says once how long it took until the appliance had the state, and the kernel before it")
+  func tellsStart() throws {
+    try withBoot(startedAt: 2.5) { boot, console in
+      boot.tellStart(now: 3.125)
+      boot.tellStart(now: 9)
+      let words = "perseid: state init was told 625 ms after stage 1 began, and the kernel 2500 ms before that"
+      // What is read of the file is without the line's end.
+      #expect(console() == words + "\r")
+    }
+  }
+
+  @Test("has a shell on every console that somebody can type at")
+  func shellTerminals() {
+    #expect(Shell.terminals("tty0 ttyS0\n") == ["/dev/tty1", "/dev/ttyS0"])
+    #expect(Shell.terminals("hvc0") == ["/dev/hvc0"])
   }
 
   @Test("shows a bar with figures")

@@ -47,4 +47,14 @@ struct CommandLineTests {
     #expect(KernelCommandLine("perseid.linkwait=0").linkSeconds == 1)
     #expect(KernelCommandLine("perseid.linkwait=99999").linkSeconds == 600)
   }
+
+  @Test("seconds beyond what can be are the nearest that can, and what is no number counts as not said")
+  func seconds() {
+    for (word, restart) in [("inf", 1e9), ("-1", 0), ("0", 0), ("nan", 900), ("soon", 900), ("60", 60)] {
+      #expect(KernelCommandLine("perseid.restart=\(word)").restartSeconds == restart)
+    }
+    for (word, wait) in [("inf", 600.0), ("-inf", 1), ("0", 1), ("nan", 30), ("", 30)] {
+      #expect(KernelCommandLine("perseid.linkwait=\(word)").linkSeconds == wait)
+    }
+  }
 }

@@ -115,6 +115,27 @@ struct NetworkTests {
     #expect(recorder.notes.contains("member eth0"))
   }
 
+  @Test("InfiniBand is taken by its argument: the port with a carrier, under the address that the node was added with")
+  func infiniBand() throws {
+    let port = { (name: String, last: UInt8) in
+      NetworkCard(
+        name: name, hardwareAddress: MACAddress(rawValue: 0xF452_1412_3400 + UInt64(last)),
+        clientIdentifier: [255, last])
+    }
+    func link(_ line: String) throws -> Boot {
+      let boot = Boot(console: Console(descriptors: []), interfaces: Recorder(withoutCarrier: ["ib0"]))
+      boot.commandLine = KernelCommandLine("BOOTIF=01-52-54-00-00-00-02 perseid.linkwait=1 " + line)
+      try Link.run(boot, cards: { Self.cards }, infiniBand: { [port("ib0", 1), port("ib1", 2)] })
+      return boot
+    }
+    let boot = try link("perseid.infiniband perseid.mtu=2044")
+    #expect(boot.interface == "ib1" && boot.card?.clientIdentifier == [255, 2])
+    #expect(boot.card?.hardwareAddress == MACAddress("52:54:00:00:00:02"))
+    #expect(try link("").interface == "eth1")
+    let error = #expect(throws: StepFailure.self) { try link("perseid.infiniband=ib0") }
+    #expect(error?.what.contains("no carrier in 1 s on ib0") == true)
+  }
+
   @Test("packets that the card cannot send leave the size as it is")
   func refusedMTU() throws {
     #expect(try link("perseid.mtu=9000", Recorder(refusesMTU: true)).interface == "eth0")
@@ -141,7 +162,7 @@ struct NetworkTests {
     arguments: [
       "perseid.vlan=0", "perseid.vlan=4095", "perseid.mtu=100", "perseid.bond=eth0,eth1", "perseid.bond=fast:eth0",
       "perseid.bond=802.3ad:", "perseid.bond=802.3ad:eth0:../x=1", "ip=10.0.0.5", "ip=10.0.0.5:::255.0.255.0",
-      "ip=10.0.0.5::x:24",
+      "ip=10.0.0.5::x:24", "perseid.vlan=3 perseid.infiniband",
     ])
   func refused(word: String) throws {
     let error = #expect(throws: StepFailure.self) { try NetworkSettings(KernelCommandLine(word)) }

@@ -44,6 +44,32 @@ struct MachineFactsTests {
     #expect(facts.processors > 0 && facts.memoryBytes > 0 && facts.generation == "sha256:x")
   }
 
+  @Test("InfiniBand ports are found with the identifier that DHCP knows them by, and are no Ethernet cards")
+  func infiniBand() throws {
+    let directory = try TemporaryDirectory()
+    let system = directory.path
+    func put(_ card: String, _ file: String, _ text: String) throws {
+      try SmallFile.makeDirectories("\(system)/\(card)")
+      try SmallFile.write("\(system)/\(card)/\(file)", Array((text + "\n").utf8))
+    }
+    let address = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:12:34:56"
+    for (card, type, address) in [
+      ("eth0", "1", "52:54:00:00:00:01"), ("ib0", "32", address), ("ib0.8001", "32", address), ("ib1", "32", "80:00"),
+    ] {
+      try put(card, "type", type)
+      try put(card, "address", address)
+      try put(card + "/device", "x", "")
+    }
+    try put("ib0.8001", "parent", "ib0")
+    #expect(NetworkCard.all(in: system).map(\.name) == ["eth0"])
+    let ports = NetworkCard.infiniBand(in: system)
+    #expect(ports.map(\.name) == ["ib0"])
+    #expect(ports.first?.hardwareAddress == MACAddress("f4:52:14:12:34:56"))
+    // As docs/nodes.md has it.
+    let identifier = "ff:00:00:00:00:00:02:00:00:02:c9:00:f4:52:14:03:00:12:34:56"
+    #expect(ports.first?.clientIdentifier == identifier.split(separator: ":").map { UInt8($0, radix: 16)! })
+  }
+
   @Test("is read by an appliance that knows none of it, and one that says none of it is understood")
   func optional() throws {
     let old = #"{"kernelRelease":"6","memoryBytes":1,"processors":1,"uptimeSeconds":1}"#

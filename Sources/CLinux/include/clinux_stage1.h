@@ -39,8 +39,10 @@ int clinux_open_directory_at(int directory, const char *name);
 // posix_spawn in a process group of its own, with standard input from /dev/null and both outputs to
 // `output`; SIGPIPE and the signal mask as a program expects them. 0, or an errno.
 int clinux_spawn(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int output);
-// The same on a terminal of its own, for a person: a session leader with `terminal` as its three files.
-int clinux_spawn_shell(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int terminal);
+// The same on a terminal of its own, for a person: a session leader with the terminal as its three files, and as the
+// one whose ^C is for it.
+int clinux_spawn_shell(
+    int32_t *pid, const char *path, char *const arguments[], char *const environment[], const char *terminal);
 
 // WIFEXITED and its kin are macros: the exit code, or 128 and the signal.
 int clinux_exit_code(int status);
@@ -48,6 +50,13 @@ int clinux_exit_code(int status);
 // A fault in process 1 would be a kernel panic without a word: instead a line on the console, a
 // pause, and a restart of the machine. Signal handlers must not run Swift.
 void clinux_restart_on_fault(unsigned seconds);
+
+// Restarts the machine unless this is called again within so many seconds; 0 ends that. A system call
+// that never returns (a driver being loaded) cannot be left: another thread has to see it.
+void clinux_restart_when_hung(unsigned seconds);
+
+// sync(2), waited for so long: a disk that does not answer holds whoever calls it, so another process does.
+void clinux_sync(unsigned seconds);
 
 // sys/xattr.h is no part of Swift's C library module. The name is taken beneath an open directory's
 // path, and a link itself is meant. 0, or -1 with errno.

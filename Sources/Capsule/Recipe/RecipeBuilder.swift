@@ -32,16 +32,19 @@ package struct RecipeBuilder: Sendable {
           + "unshare --map-auto --map-root-user --mount perseid vnfs build ...")
     }
     let scratch = try ScratchDirectory(in: store.temporaryDirectory)
+    let name = request.name ?? recipe.name
     try await withTaskExecutorPreference(BuildExecutor()) {
       let node = try readFile(request.nodeExecutable, limit: 128 << 20)
       try TreeMaker(
         recipe: recipe, root: scratch.path + "/root", scratch: scratch, limits: request.limits,
         architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
       ).make()
+      try CapsuleHooks.configure(scratch.path + "/root", name: name)
+      try Task.checkCancellation()
     }
     var request = request
     request.source = scratch.path + "/root"
-    request.name = request.name ?? recipe.name
+    request.name = name
     let capsule = try await CapsuleBuilder(store: store).build(request, progress: progress)
     withExtendedLifetime(scratch) {}
     return capsule

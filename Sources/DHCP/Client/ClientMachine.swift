@@ -13,11 +13,22 @@ package struct ClientMachine: Sendable {
     package var vendorClass: String
     /// Option 12.
     package var hostName: String?
+    /// Option 61 where the hardware has no address that DHCP could carry (InfiniBand, RFC 4390); else `nil`.
+    package var clientIdentifier: [UInt8]?
 
-    package init(hardwareAddress: MACAddress, vendorClass: String, hostName: String? = nil) {
+    package init(
+      hardwareAddress: MACAddress, vendorClass: String, hostName: String? = nil, clientIdentifier: [UInt8]? = nil
+    ) {
       self.hardwareAddress = hardwareAddress
       self.vendorClass = vendorClass
       self.hostName = hostName
+      self.clientIdentifier = clientIdentifier
+    }
+
+    /// RFC 4390, section 2.1: "htype" is 32, "hlen" 0 and "chaddr" zeros.
+    fileprivate var hardware: HardwareAddress {
+      clientIdentifier == nil
+        ? HardwareAddress(hardwareAddress) : HardwareAddress(type: 32, length: 0, upper: 0, lower: 0)
     }
   }
 
@@ -105,7 +116,7 @@ package struct ClientMachine: Sendable {
   /// A message that came in; what is not for this exchange is passed over.
   package mutating func received(_ message: DHCPMessage, now: Int64) -> Action {
     guard message.operation == .reply, message.transaction == transaction,
-      message.hardware.ethernet == identity.hardwareAddress
+      message.hardware.ethernet == identity.hardware.ethernet
     else { return .wait(until: waitUntil) }
     switch (phase, message.messageType) {
     case (.selecting, .offer):
@@ -171,7 +182,8 @@ package struct ClientMachine: Sendable {
 
   private func extend(_ lease: AcquiredLease, _ now: Int64) -> DHCPMessage {
     var message = fixedPart(now)
-    // The client answers ARP for its address: unicast reaches it.
+    // The client answers ARP for its address: unicast reaches it. RFC 4390, section 2.2: over InfiniBand "the client
+    // must request that the server sends a broadcast reply", unless it has its address already.
     message.wantsBroadcast = false
     message.clientAddress = lease.address
     message.options.set(.messageType, [DHCPMessageType.request.rawValue])
@@ -180,7 +192,7 @@ package struct ClientMachine: Sendable {
 
   private func fixedPart(_ now: Int64) -> DHCPMessage {
     DHCPMessage(
-      operation: .request, hardware: HardwareAddress(identity.hardwareAddress), transaction: transaction,
+      operation: .request, hardware: identity.hardware, transaction: transaction,
       seconds: UInt16(clamping: (now - began) / 1000),
       // A UDP socket without an address gets no unicast.
       flags: 0x8000)
@@ -188,7 +200,7 @@ package struct ClientMachine: Sendable {
 
   private func identified(_ message: DHCPMessage) -> DHCPMessage {
     var message = message
-    message.options.set(.clientIdentifier, [1] + identity.hardwareAddress.bytes)
+    message.options.set(.clientIdentifier, identity.clientIdentifier ?? [1] + identity.hardwareAddress.bytes)
     message.options.set(.vendorClass, Array(identity.vendorClass.utf8.prefix(255)))
     if let hostName = identity.hostName, !hostName.isEmpty {
       message.options.set(.hostName, Array(hostName.utf8.prefix(255)))

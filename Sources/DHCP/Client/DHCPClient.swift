@@ -14,15 +14,18 @@ package enum DHCPClient {
   ///   - hardwareAddress: The card's own; the client identifier (option 61) is made from it.
   ///   - vendorClass: Option 60: `perseid-stage1` or `perseid-node`.
   ///   - hostName: Option 12, where the machine knows its name.
+  ///   - clientIdentifier: Option 61 of an InfiniBand port, which has no hardware address that DHCP could carry.
   ///   - requested: An address to ask for (option 50), as the one an earlier stage had.
   ///   - seconds: Gives up after so many seconds, 1 or more.
   /// - Throws: ``DHCPClientError``.
   package static func acquire(
     on interface: String, hardwareAddress: MACAddress, vendorClass: String, hostName: String? = nil,
-    requested: IPv4Address? = nil, within seconds: Int
+    clientIdentifier: [UInt8]? = nil, requested: IPv4Address? = nil, within seconds: Int
   ) throws(DHCPClientError) -> AcquiredLease {
     let machine = ClientMachine(
-      acquiring: .init(hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName),
+      acquiring: .init(
+        hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName,
+        clientIdentifier: clientIdentifier),
       requested: requested, now: milliseconds(), random: random)
     return try run(machine, on: interface, within: seconds)
   }
@@ -34,13 +37,16 @@ package enum DHCPClient {
   ///   the lease itself is good until its end, so call again later.
   /// - Throws: ``DHCPClientError``; after ``DHCPClientError/refused(_:message:)`` and
   ///   ``DHCPClientError/expired(_:)`` the address must no longer be used: begin again with
-  ///   ``acquire(on:hardwareAddress:vendorClass:hostName:requested:within:)``.
+  ///   ``acquire(on:hardwareAddress:vendorClass:hostName:clientIdentifier:requested:within:)``.
   package static func renew(
     _ lease: AcquiredLease, on interface: String, hardwareAddress: MACAddress, vendorClass: String,
-    hostName: String? = nil, within seconds: Int
+    hostName: String? = nil, clientIdentifier: [UInt8]? = nil, within seconds: Int
   ) throws(DHCPClientError) -> AcquiredLease {
     let machine = ClientMachine(
-      extending: lease, .init(hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName),
+      extending: lease,
+      .init(
+        hardwareAddress: hardwareAddress, vendorClass: vendorClass, hostName: hostName,
+        clientIdentifier: clientIdentifier),
       now: milliseconds(), random: random)
     return try run(machine, on: interface, within: seconds)
   }

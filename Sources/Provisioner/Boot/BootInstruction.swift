@@ -30,7 +30,8 @@ package enum BootInstruction: Hashable, Sendable {
       self.initramfsBytes = initramfsBytes
     }
 
-    /// The kernel's command line.
+    /// The kernel's command line. A kernel that cannot go on restarts the machine, as stage 1 does: the last word of a
+    /// name counts, so a capsule or a node can say otherwise.
     /// - Parameters:
     ///   - server: Where the node finds the appliance, and at which port its HTTP.
     ///   - loader: Words that this loader alone needs.
@@ -40,7 +41,7 @@ package enum BootInstruction: Hashable, Sendable {
         "perseid.server=\(servers.joined(separator: ","))", "perseid.boot=\(boot.id)",
         "BOOTIF=01-\(boot.mac.formatted(separator: "-"))",
       ]
-      return (words + loader + ["console=tty0", "console=ttyS0,115200"] + arguments).joined(separator: " ")
+      return (words + loader + ["panic=30", "console=tty0", "console=ttyS0,115200"] + arguments).joined(separator: " ")
     }
 
     /// For a person at the console.

@@ -1,4 +1,5 @@
 import CapsuleFormat
+import ConfigurationFile
 import FoundationEssentials
 
 extension Appliance {

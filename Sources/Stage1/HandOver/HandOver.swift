@@ -23,7 +23,7 @@ enum HandOver {
       server: server.address, port: server.port, otherServers: others.isEmpty ? nil : others,
       boot: boot.commandLine.boot, nodeName: plan.nodeName,
       hardwareAddresses: NetworkCard.addresses(first: card.hardwareAddress, of: boot.cards),
-      interface: boot.interface ?? card.name,
+      interface: boot.interface ?? card.name, clientIdentifier: card.clientIdentifier,
       generation: generation, nextState: plan.nextState ?? "ready", intervalSeconds: plan.intervalSeconds)
     try SmallFile.write(NodeRecord.path, try ProtocolJSON.encode(record))
     if let lease = boot.lease { try SmallFile.write(LeaseRecord.path, try ProtocolJSON.encode(LeaseRecord(lease))) }

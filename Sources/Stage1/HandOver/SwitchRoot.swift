@@ -15,21 +15,31 @@ enum SwitchRoot {
     }
     if boot.commandLine.wantsShell { Shell.run(boot, because: "before switching root") }
     boot.report(StepEvent(step: "switch-root", outcome: .started))
-    boot.say("switching to the node's own root after \(String(Int(Clock.bootTime * 1000))) ms")
-    boot.console.close()
-    if getpid() == 1 {
-      kill(-1, SIGKILL)
-      while waitpid(-1, nil, 0) > 0 {}
+    boot.say("switching to the node's own root after \(milliseconds(Clock.bootTime)) ms")
+    if getpid() == 1 { endOthers() }
+    do {
+      // From here on nothing can be tried again: the old root goes.
+      try moveMounts(to: boot.newRoot)
+      try check("enter \(boot.newRoot)") { chdir(boot.newRoot) }
+      try freeOldRoot(keeping: boot.newRoot)
+      try check("move \(boot.newRoot) to /") { mount(".", "/", nil, clinux_mount_flag_move(), nil) }
+      try check("make it the root") { chroot(".") }
+      try check("enter /") { chdir("/") }
+    } catch {
+      throw NoWayBack(reason: "\(error)")
     }
-    try moveMounts(to: boot.newRoot)
-    // From here on nothing can be tried again: the old root goes.
-    try check("enter \(boot.newRoot)") { chdir(boot.newRoot) }
-    try freeOldRoot(keeping: boot.newRoot)
-    try check("move \(boot.newRoot) to /") { mount(".", "/", nil, clinux_mount_flag_move(), nil) }
-    try check("make it the root") { chroot(".") }
-    try check("enter /") { chdir("/") }
-    becomeInit(candidates)
-    throw StepFailure(what: "none of \(candidates.joined(separator: ", ")) could be started", canRetry: false)
+    throw NoWayBack(reason: becomeInit(candidates))
+  }
+
+  /// Ends what scripts left running. What the kernel does not let go is left behind.
+  private static func endOthers() {
+    kill(-1, SIGKILL)
+    let deadline = Clock.now + 5
+    while Clock.now < deadline {
+      let ended = waitpid(-1, nil, WNOHANG)
+      if ended < 0 && errno != EINTR { return }
+      if ended == 0 { Clock.sleep(0.005) }
+    }
   }
 
   /// What becomes process 1, a path in the new root; `nil` where there is no init.
@@ -77,7 +87,8 @@ enum SwitchRoot {
     }
   }
 
-  private static func becomeInit(_ candidates: [String]) {
+  /// - Returns: Why none of them could be started.
+  private static func becomeInit(_ candidates: [String]) -> String {
     let console = open("/dev/console", O_RDWR | O_NOCTTY)
     if console >= 0 {
       for descriptor in CInt(0)...2 { dup2(console, descriptor) }
@@ -89,10 +100,18 @@ enum SwitchRoot {
     sigprocmask(SIG_SETMASK, &none, nil)
     for signal in CInt(1)..<32 { _ = Glibc.signal(signal, SIG_DFL) }
     umask(0o022)
+    var failures: [String] = []
     for path in candidates {
       CStrings.with([path], ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TERM=linux"]) { arguments, variables in
         _ = execve(path, arguments, variables)
+        let code = errno
+        if code != ENOENT { failures.append("\(SystemError("start \(path)", code: code))") }
       }
     }
+    // This process goes on, and must not end.
+    clinux_restart_on_fault(15)
+    for signal in [SIGPIPE, SIGHUP, SIGINT, SIGTERM] { _ = Glibc.signal(signal, SIG_IGN) }
+    return failures.isEmpty
+      ? "none of \(candidates.joined(separator: ", ")) could be started" : failures.joined(separator: "; ")
   }
 }

@@ -10,6 +10,15 @@ package struct NetworkSettings: Hashable, Sendable {
   /// `perseid.mtu=BYTES`: the largest packet, with its IP header.
   package var mtu: UInt16?
   package var address: StaticAddress?
+  /// `perseid.infiniband` or `perseid.infiniband=PORT`: the network is IP over InfiniBand (RFC 4391).
+  package var infiniBand: InfiniBand?
+
+  package struct InfiniBand: Hashable, Sendable {
+    /// The interface, such as `ib0`; `nil` for the first with a carrier.
+    package var device: String?
+    /// The drivers that make interfaces of a card's ports: nothing on a bus asks for them.
+    package static let modules = ["mlx4_ib", "mlx5_ib", "ib_ipoib"]
+  }
 
   /// `perseid.bond=MODE:CARD,CARD[:OPTION=VALUE,...]`
   package struct Bond: Hashable, Sendable {
@@ -72,6 +81,14 @@ package struct NetworkSettings: Hashable, Sendable {
       mtu = bytes
     }
     if let text = line.value("ip") { address = try Self.address(text) }
+    if line.has("perseid.infiniband") {
+      let device = line.value("perseid.infiniband") ?? ""
+      infiniBand = InfiniBand(device: device.isEmpty ? nil : device)
+      // Its partitions are no VLANs, and a bond of its ports has rules of its own.
+      if bond != nil || vlan != nil {
+        throw Self.refused("perseid.infiniband", "no perseid.bond and no perseid.vlan beside it")
+      }
+    }
   }
 
   private static func refused(_ word: String, _ allowed: String) -> StepFailure {

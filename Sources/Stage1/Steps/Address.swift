@@ -16,7 +16,7 @@ enum Address {
       do {
         lease = try DHCPClient.acquire(
           on: interface, hardwareAddress: card.hardwareAddress, vendorClass: "perseid-stage1",
-          requested: boot.lease?.address, within: 30)
+          clientIdentifier: card.clientIdentifier, requested: boot.lease?.address, within: 30)
       } catch {
         boot.cardsWithoutAnswer.insert(card.name)
         throw StepFailure(

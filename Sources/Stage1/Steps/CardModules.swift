@@ -8,7 +8,7 @@ enum CardModules {
     let release = MachineFacts.read(generation: nil).kernelRelease
     let started = Clock.now
     var loader = boot.modules ?? ModuleLoader(release: release, commandLine: boot.commandLine)
-    boot.debug("what depmod wrote is read in \(Int((Clock.now - started) * 1000)) ms")
+    boot.debug("what depmod wrote is read in \(milliseconds(Clock.now - started)) ms")
     loader.coldplug {
       Devices.modaliases(of: Devices.cardBuses).filter { Devices.isNetworkCard($0) || Devices.isVirtioBus($0) }
     }

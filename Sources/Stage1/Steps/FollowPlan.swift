@@ -35,7 +35,7 @@ struct Stage1Host: PlanHost {
 
   func report(_ event: StepEvent, through client: inout StateClient) {
     if event.outcome == .done, let seconds = event.seconds {
-      boot.say("step \(event.step) done in \(Int(seconds * 1000)) ms")
+      boot.say("step \(event.step) done in \(milliseconds(seconds)) ms")
     }
     boot.report(event, through: &client)
   }

@@ -3,18 +3,26 @@ package import StateClient
 
 /// Finds the card that booted, or the cards of its bond, brings it up and waits for its carrier.
 package enum Link {
-  static func run(_ boot: Boot) throws { try run(boot) { NetworkCard.all() } }
+  static func run(_ boot: Boot) throws {
+    try run(boot, cards: { NetworkCard.all() }, infiniBand: { NetworkCard.infiniBand() })
+  }
 
-  package static func run(_ boot: Boot, cards: () -> [NetworkCard]) throws {
+  package static func run(
+    _ boot: Boot, cards: () -> [NetworkCard], infiniBand: () -> [NetworkCard] = { [] }
+  ) throws {
     let settings = try NetworkSettings(boot.commandLine)
     let stack = LinkStack(settings, interfaces: boot.interfaces, say: boot.say)
     if settings.bond != nil { boot.modules?.load(named: "bonding") }
     if settings.vlan != nil { boot.modules?.load(named: "8021q") }
+    if settings.infiniBand != nil {
+      for module in NetworkSettings.InfiniBand.modules { boot.modules?.load(named: module) }
+      if let loader = boot.modules { OtherModules.tell(loader, boot) }
+    }
     let started = Clock.now
     let deadline = started + boot.commandLine.linkSeconds
     var search = Search(boot: boot, settings: settings, stack: stack)
     while true {
-      boot.cards = cards()
+      boot.cards = settings.infiniBand == nil ? cards() : infiniBand()
       let isLast = Clock.now >= deadline
       // Half of the time is for a bond's other cards to appear.
       let isPartial = Clock.now - started >= boot.commandLine.linkSeconds / 2
@@ -43,14 +51,20 @@ package enum Link {
     }
 
     private var wanted: MACAddress? { boot.commandLine.hardwareAddress }
+    /// The one of an InfiniBand port is made here, and says nothing of which port booted.
+    private var wantedCard: MACAddress? { settings.infiniBand == nil ? wanted : nil }
 
     /// - Returns: The card that speaks for the machine, and the interface to build on; `nil` while nothing has a carrier.
     mutating func found(takingPart isPartial: Bool) throws -> (card: NetworkCard, base: String)? {
       if let bond = settings.bond { return try bonded(bond, takingPart: isPartial) }
       let candidates = CardChoice.candidates(
-        wanted: wanted, device: settings.address?.device, among: boot.cards, withoutAnswer: boot.cardsWithoutAnswer)
+        wanted: wantedCard, device: settings.address?.device ?? settings.infiniBand?.device, among: boot.cards,
+        withoutAnswer: boot.cardsWithoutAnswer)
       for card in candidates where isUp.insert(card.name).inserted { try boot.interfaces.bringUp(card.name) }
-      return candidates.first { boot.interfaces.hasCarrier($0.name) == true }.map { ($0, $0.name) }
+      guard var card = candidates.first(where: { boot.interfaces.hasCarrier($0.name) == true }) else { return nil }
+      // The node is known by the address that it was added with, and its port to DHCP by its identifier.
+      if settings.infiniBand != nil, let wanted { card.hardwareAddress = wanted }
+      return (card, card.name)
     }
 
     private mutating func bonded(
@@ -76,7 +90,7 @@ package enum Link {
           "no carrier in \(Int(boot.commandLine.linkSeconds)) s on a bond of \(bond.members.joined(separator: ", ")); "
           + "cards with a driver: \(CardChoice.list(boot.cards))"
       }
-      return CardChoice.complaint(wanted: wanted, among: boot.cards, boot: boot)
+      return CardChoice.complaint(wanted: wantedCard, among: boot.cards, boot: boot)
     }
   }
 }

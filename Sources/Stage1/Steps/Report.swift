@@ -19,6 +19,7 @@ enum Report {
         boot.turnToNextServer()
         throw error
       }
+      boot.tellStart()
       boot.flush()
       if let reason = plan.restart {
         boot.say("the appliance says: \(reason)")

@@ -3,7 +3,7 @@ import Glibc
 import StateClient
 
 /// busybox, for scripts and for a person.
-enum Shell {
+package enum Shell {
   private static let busybox = "/bin/busybox"
   static let environment = [
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "TERM": "linux", "PS1": "perseid# ",
@@ -17,25 +17,53 @@ enum Shell {
     _ = try? ScriptRunner().run(busybox, arguments: ["--install", "-s"], environment: environment)
   }
 
-  /// A shell on the console; the boot goes on when the person leaves it.
+  /// A shell on each console; the boot goes on when the person at one of them leaves it.
   static func run(_ boot: Boot, because reason: String) {
     installApplets()
+    // The keyboard's driver may be among them.
+    try? OtherModules.run(boot)
     boot.say("\(reason): a shell, as perseid.shell asks. Type exit to go on")
-    let name = (SmallFile.text("/sys/class/tty/console/active") ?? "console").split(separator: " ").last ?? "console"
-    let descriptor = open("/dev/\(name)", O_RDWR | O_NOCTTY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
+    var shells: [pid_t] = []
+    for terminal in terminals(SmallFile.text("/sys/class/tty/console/active") ?? "console")
+    where canBeTypedAt(terminal) {
+      var pid: pid_t = 0
+      let code = CStrings.with([busybox, "sh"], environment.map { "\($0.key)=\($0.value)" }) { arguments, variables in
+        clinux_spawn_shell(&pid, busybox, arguments, variables, terminal)
+      }
+      if code == 0 {
+        shells.append(pid)
+      } else {
+        boot.say("no shell on \(terminal): \(SystemError("start \(busybox)", code: code))")
+      }
+    }
+    while !shells.isEmpty {
+      let ended = waitpid(-1, nil, 0)
+      if ended < 0 && errno != EINTR { break }
+      guard let index = shells.firstIndex(of: ended) else { continue }
+      shells.remove(at: index)
+      break
+    }
+    for pid in shells { kill(-pid, SIGKILL) }
+    let deadline = Clock.now + 5
+    while let pid = shells.last, Clock.now < deadline {
+      if waitpid(pid, nil, WNOHANG) != 0 { shells.removeLast() } else { Clock.sleep(0.005) }
+    }
+    // A shell's end hangs its terminal up: what was opened there before says nothing any more.
+    boot.console.close()
+    boot.console = .open()
+  }
+
+  /// Whether a terminal is there, and not at its end: a shell would end there at once, and with it everybody's.
+  private static func canBeTypedAt(_ terminal: String) -> Bool {
+    let descriptor = open(terminal, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
-    var pid: pid_t = 0
-    let variables = environment.map { "\($0.key)=\($0.value)" }
-    // cttyhack makes the terminal the shell's own, so that ^C reaches what it runs.
-    let code = CStrings.with([busybox, "cttyhack", "/bin/sh"], variables) { arguments, variables in
-      clinux_spawn_shell(&pid, busybox, arguments, variables, descriptor)
-    }
-    guard code == 0 else {
-      boot.say("no shell: \(SystemError("start \(busybox)", code: code))")
-      return
-    }
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) == -1 && errno == EINTR {}
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) >= 0 && entry.revents & Int16(POLLHUP | POLLERR) == 0
+  }
+
+  /// What a shell can have as its terminal: `tty0` stands for the screen's current one, which the first is.
+  package static func terminals(_ active: String) -> [String] {
+    active.split(whereSeparator: \.isWhitespace).map { $0 == "tty0" ? "/dev/tty1" : "/dev/\($0)" }
   }
 }

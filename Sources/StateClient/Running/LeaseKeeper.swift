@@ -37,15 +37,19 @@ package struct LeaseKeeper {
     }
 
     /// The real ones, for one interface.
-    package init(interface: String, hardwareAddress: MACAddress, say: @escaping @Sendable (String) -> Void) {
+    package init(
+      interface: String, hardwareAddress: MACAddress, clientIdentifier: [UInt8]? = nil,
+      say: @escaping @Sendable (String) -> Void
+    ) {
       renew = { lease in
         try DHCPClient.renew(
-          lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node", within: 10)
+          lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node",
+          clientIdentifier: clientIdentifier, within: 10)
       }
       acquire = { address in
         try DHCPClient.acquire(
-          on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node", requested: address,
-          within: 30)
+          on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node",
+          clientIdentifier: clientIdentifier, requested: address, within: 30)
       }
       isHeld = { KernelInterfaces.holds($0) }
       systemClient = { SystemDHCPClient.find(on: interface, address: $0) }

@@ -44,7 +44,9 @@ package struct NodeDaemon {
     guard let card = record.hardwareAddresses.first else { return }
     var keeper = LeaseKeeper(
       AcquiredLease(lease),
-      actions: .init(interface: record.interface, hardwareAddress: card, say: { Journal.say($0) }),
+      actions: .init(
+        interface: record.interface, hardwareAddress: card, clientIdentifier: record.clientIdentifier,
+        say: { Journal.say($0) }),
       say: { Journal.say($0) })
     while true {
       keeper.attend(at: Clock.bootTime)

@@ -52,17 +52,20 @@ package enum MachineFacts {
   }
 }
 
-/// An Ethernet card as Linux shows it.
+/// A wired card as Linux shows it.
 package struct NetworkCard: Hashable, Sendable {
   package var name: String
   package var hardwareAddress: MACAddress
+  /// DHCP's option 61 where that is all that DHCP knows the card by (InfiniBand); `nil` for Ethernet.
+  package var clientIdentifier: [UInt8]?
 
-  package init(name: String, hardwareAddress: MACAddress) {
+  package init(name: String, hardwareAddress: MACAddress, clientIdentifier: [UInt8]? = nil) {
     self.name = name
     self.hardwareAddress = hardwareAddress
+    self.clientIdentifier = clientIdentifier
   }
 
-  /// Every card with hardware behind it, in the order of their names.
+  /// Every Ethernet card with hardware behind it, in the order of their names.
   /// - Parameter directory: `/sys/class/net`.
   package static func all(in directory: String = "/sys/class/net") -> [NetworkCard] {
     SmallFile.names(in: directory).compactMap { name in
@@ -75,6 +78,35 @@ package struct NetworkCard: Hashable, Sendable {
       else { return nil }
       return NetworkCard(name: name, hardwareAddress: address)
     }
+  }
+
+  /// Every InfiniBand port that carries IP (IPoIB), in the order of their names.
+  /// - Parameter directory: `/sys/class/net`.
+  package static func infiniBand(in directory: String = "/sys/class/net") -> [NetworkCard] {
+    SmallFile.names(in: directory).compactMap { name in
+      let card = directory + "/" + name
+      // ARPHRD_INFINIBAND. A child interface for another partition has a parent.
+      guard SmallFile.text(card + "/type") == "32", !SmallFile.exists(card + "/parent"),
+        let address = SmallFile.text(card + "/address")
+      else { return nil }
+      return NetworkCard(name: name, infiniBandAddress: address)
+    }
+  }
+
+  /// - Parameter address: RFC 4391, section 9.1.1: four bytes with the queue pair, the port's GID of sixteen, of which
+  ///   the last eight are the port's GUID.
+  init?(name: String, infiniBandAddress address: String) {
+    let bytes = address.split(separator: ":", omittingEmptySubsequences: false).compactMap { UInt8($0, radix: 16) }
+    guard bytes.count == 20 else { return nil }
+    let guid = Array(bytes.suffix(8))
+    // An EUI-64 made of an EUI-48 has two bytes in the middle; the lowest bit would make it a group's.
+    let short = [guid[0] & 0xFE] + guid[1...2] + guid[5...7]
+    let mac = MACAddress(rawValue: short.reduce(0) { $0 << 8 | UInt64($1) })
+    guard mac.isUnicast else { return nil }
+    // As the cards' own boot firmware has it (RFC 4361: 255, four bytes of IAID, a DUID of type 2).
+    self.init(
+      name: name, hardwareAddress: mac,
+      clientIdentifier: [0xFF, 0, 0, 0, 0, 0, 2, 0, 0, 0x02, 0xC9, 0] + guid)
   }
 
   /// Every card's address, the named one first.

@@ -1,0 +1,63 @@
+import CapsuleFormat
+
+/// Makes a capsule again of what it is now, with this appliance's stage 1 and a new initramfs.
+///
+/// All of it happens in a scratch directory of the store, which is gone afterwards however it ends.
+package struct CapsuleRebuilder: Sendable {
+  private let store: ContentStore
+
+  package init(store: ContentStore) {
+    self.store = store
+  }
+
+  /// Unpacks a capsule, lets its own hook `configure` set up the tree, and packs that. Without a hook, and with the same
+  /// executables, the result is the capsule itself.
+  ///
+  /// - Parameter request: How to make a capsule of it; its source is set here.
+  /// - Throws: `CapsuleError`, or `CancellationError`; nothing is kept then.
+  package func rebuild(
+    _ capsule: StoredCapsule, _ request: BuildRequest, progress: @escaping ProgressHandler = { _ in }
+  ) async throws -> StoredCapsule {
+    let scratch = try ScratchDirectory(in: store.temporaryDirectory)
+    defer { withExtendedLifetime(scratch) {} }
+    var request = request
+    request.source = scratch.path + "/root"
+    let root = request.source
+    let name = request.name ?? capsule.config.name
+    try await withTaskExecutorPreference(BuildExecutor()) {
+      progress(BuildProgress(phase: .unpacking, completedBytes: 0, totalBytes: nil))
+      do throws(CapsuleError) {
+        try Unpacker.unpack(capsule, from: store, into: root)
+      } catch {
+        // tar ends by the same Ctrl-C, which is no fault of the capsule's.
+        try Task.checkCancellation()
+        throw error
+      }
+      try Task.checkCancellation()
+      try CapsuleHooks.configure(root, name: name)
+      try Task.checkCancellation()
+    }
+    return try await CapsuleBuilder(store: store).build(request, progress: progress)
+  }
+}
+
+extension StoredCapsule {
+  /// The recipe that the capsule was made after.
+  ///
+  /// - Parameter directory: Where relative paths in it begin: the recipe's own directory is not kept.
+  /// - Returns: `nil` where it was made of something else.
+  /// - Throws: `CapsuleError`, `ConfigurationError`.
+  package func recipe(from store: ContentStore, directory: String) throws -> Recipe? {
+    guard let tools = manifest.layer(MediaType.tools), let path = TreePath("recipe.yaml") else { return nil }
+    let bundle: FileBundle
+    do {
+      bundle = try FileBundle(decoding: try store.read(tools.digest, limit: FileBundle.blobLimit))
+    } catch let error as TarError {
+      throw CapsuleError(
+        .badManifest, "The tools of the capsule \(config.name) cannot be read: \(error)",
+        remedy: "Check it: perseid vnfs verify \(config.name)")
+    }
+    guard let file = bundle.files[path] else { return nil }
+    return try Recipe.parse(yaml: String(decoding: file.content, as: UTF8.self), file: "\(directory)/recipe.yaml")
+  }
+}
