@@ -21,7 +21,7 @@ PRIVATELY := $(LAB)/in-private-namespaces
 export PERSEID_CACHE FIRMWARE NODES BENCH_JSON BENCH_ONLY BENCH_ROUNDS
 
 .PHONY: all build demo test bench fuzz lint install deb clean
-.PHONY: packages-build packages-test packages-bench tftp-peers tree-bookworm tree-trixie init-trees
+.PHONY: packages-build packages-test packages-bench tftp-peers tree-bookworm tree-trixie tree-services init-trees
 
 all: build
 
@@ -39,7 +39,7 @@ demo: packages-build packages-test tree-bookworm build
 RUN_TESTS := $(PRIVATELY) $(SWIFT) test -c release --skip-build --disable-xctest
 
 test: export PERSEID_TESTING = 1
-test: packages-build packages-test tree-bookworm tree-trixie init-trees
+test: packages-build packages-test tree-bookworm tree-trixie tree-services init-trees
 	$(SWIFT) build -c release --build-tests
 	$(RUN_TESTS) --experimental-maximum-parallelization-width 4 --skip '^(InteropTests|BootTests)\.'
 	$(RUN_TESTS) --filter '^InteropTests\.'
@@ -115,6 +115,9 @@ tree-bookworm: packages-test
 
 tree-trixie: packages-test
 	@$(LAB)/debian-tree trixie $(PERSEID_CACHE)/trixie.tar
+
+tree-services: tree-bookworm
+	@$(LAB)/service-tree $(PERSEID_CACHE)/services.tar $(PERSEID_CACHE)/bookworm.tar
 
 init-trees: $(foreach init,sysvinit openrc runit busybox busybox-rcs rc-local generic,init-tree-$(init))
 

@@ -19,7 +19,14 @@ package final class Boot {
   /// Cards with a carrier on whose network no address was to be had: others are tried before them.
   var cardsWithoutAnswer: Set<String> = []
   var lease: AcquiredLease?
-  package var plan: Plan?
+  package var plan: Plan? {
+    didSet {
+      // A new try has no plan yet, and knows the others all the same.
+      if let others = plan?.otherServers { namedServers = others.prefix(NodeRecord.serverLimit).map(Endpoint.init) }
+    }
+  }
+  /// Appliances that the last plan has named.
+  private var namedServers: [Endpoint] = []
   package let interfaces: any InterfaceControl
   /// When stage 1 began, in seconds since the kernel did.
   private let startedAt: Double
@@ -39,11 +46,13 @@ package final class Boot {
     self.interfaces = interfaces
   }
 
-  /// The appliances: of the kernel command line, else whoever gave the address.
-  private var servers: [Endpoint] {
-    commandLine.servers.isEmpty
+  /// The appliances: of the kernel command line, else whoever gave the address; then those that a plan has named.
+  package var servers: [Endpoint] {
+    let first =
+      commandLine.servers.isEmpty
       ? lease.flatMap { $0.serverIdentifier == .any ? nil : [Endpoint(address: $0.serverIdentifier)] } ?? []
       : commandLine.servers
+    return first + namedServers.filter { !first.contains($0) }
   }
 
   /// The appliance that is asked.

@@ -23,9 +23,12 @@ package struct NodeRecord: Hashable, Sendable, Codable {
   /// Seconds between reports.
   package var intervalSeconds: Int?
 
-  package struct Server: Hashable, Sendable, Codable {
+  package struct Server: Hashable, Sendable, Codable, CustomStringConvertible {
     package var address: IPv4Address
     package var port: UInt16
+
+    /// As the kernel's command line has it: `10.0.0.1:9870`.
+    package var description: String { "\(address):\(port)" }
 
     package init(address: IPv4Address, port: UInt16) {
       self.address = address
@@ -52,6 +55,9 @@ package struct NodeRecord: Hashable, Sendable, Codable {
   }
 
   package static let path = "/run/perseid/node.json"
+
+  /// Others that a node turns to, at most: the kernel's command line has no room for more.
+  package static let serverLimit = 8
 }
 
 /// What stage 1 leaves in `/run/perseid/lease.json`: the address it was given, for whoever renews it.

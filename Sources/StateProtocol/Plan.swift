@@ -22,6 +22,9 @@ package struct Plan: Hashable, Sendable, Codable {
   package var wait: Wait?
   /// Instead of steps, in `init`: restart the machine, for this reason. What it is to boot is not what it has booted.
   package var restart: String?
+  /// Other appliances that know this node, to turn to in this order where the one that answered no longer does;
+  /// `nil`: it says nothing of others, and those that the node knows stay.
+  package var otherServers: [NodeRecord.Server]?
 
   package struct Wait: Hashable, Sendable, Codable {
     package var seconds: Int
@@ -36,7 +39,7 @@ package struct Plan: Hashable, Sendable, Codable {
   package init(
     state: String, boot: String?, nodeName: String, environment: [String: String], steps: [Step],
     nextState: String? = nil, intervalSeconds: Int? = nil, nextSeconds: Int? = nil, wait: Wait? = nil,
-    restart: String? = nil
+    restart: String? = nil, otherServers: [NodeRecord.Server]? = nil
   ) {
     self.state = state
     self.boot = boot
@@ -48,6 +51,7 @@ package struct Plan: Hashable, Sendable, Codable {
     self.nextSeconds = nextSeconds
     self.wait = wait
     self.restart = restart
+    self.otherServers = otherServers
   }
 
   /// Largest plan that is read, in bytes.

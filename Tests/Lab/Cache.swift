@@ -10,7 +10,13 @@ package enum Cache {
   /// The root file system of a small Debian as a tar archive, made by Tests/Lab/debian-tree beforehand:
   /// inside the private namespaces no mirror can be reached.
   package static func debianTree(_ suite: String) throws -> String {
-    try tree(suite, madeWith: "debian-tree \(suite) \(directory)/\(suite).tar")
+    if suite == "services" { return try serviceTree() }
+    return try tree(suite, madeWith: "debian-tree \(suite) \(directory)/\(suite).tar")
+  }
+
+  /// Debian 12 with what the modules set up, made by Tests/Lab/service-tree.
+  private static func serviceTree() throws -> String {
+    try tree("services", madeWith: "service-tree \(directory)/services.tar \(directory)/bookworm.tar")
   }
 
   /// A small root file system with another init than systemd, made by Tests/Lab/init-tree.

@@ -1,6 +1,7 @@
 import ConfigurationFile
 import DHCPWire
 import NetworkTypes
+import StateProtocol
 import Testing
 
 @testable import Provisioner
@@ -18,6 +19,21 @@ struct ConfigurationTests {
     #expect(configuration.paths.state == "/var/lib/perseid")
     #expect(
       configuration.defaults == NodeDefaults(nodeName: "n####", group: "cluster", vnfs: "debian-12", enabled: true))
+  }
+
+  @Test("Appliances that stand by are addresses with or without a port, in their order")
+  func standby() throws {
+    func standby(_ text: String) throws -> [String] {
+      try Configuration.parse(
+        yaml: "network: { interface: eth1 }\nprovisioner: { standby: \(text) }", file: "perseid.yaml"
+      ).provisioner.standby.map(\.description)
+    }
+    #expect(try standby("10.0.0.2") == ["10.0.0.2:9870"])
+    #expect(try standby("[10.0.0.3:99, 10.0.0.2]") == ["10.0.0.3:99", "10.0.0.2:9870"])
+    let nine = (1...9).map { "10.0.0.\($0)" }.joined(separator: ", ")
+    for wrong in ["other", "10.0.0.2:0", "0.0.0.0", "[\(nine)]"] {
+      #expect(throws: ConfigurationError.self, "\(wrong)") { try standby(wrong) }
+    }
   }
 
   @Test("The documented example is read as it stands")

@@ -56,6 +56,27 @@ struct StateTests {
     try await appliance.close()
   }
 
+  @Test("Plans and kernel lines name the appliances that stand by, and not the one that answers")
+  func standby() async throws {
+    let directory = try TestDirectory()
+    let appliance = try await makeAppliance(directory) {
+      $0.provisioner.standby = [
+        .init(address: IPv4Address(10, 0, 0, 1), port: 9870), .init(address: IPv4Address(10, 0, 0, 2), port: 99),
+      ]
+    }
+    _ = try await appliance.registerCapsule("debian-12", digest: try makeCapsule("debian-12", in: appliance.content))
+    let bound = try await appliance.ledger.bind(
+      BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script))
+    for state in ["init", "ready"] {
+      let plan = try await plan(appliance, state, bound.boot.id)
+      #expect(plan.otherServers == [.init(address: IPv4Address(10, 0, 0, 2), port: 99)], "\(state)")
+    }
+    let script = text(
+      await appliance.nodeService.respond(to: .get("/ipxe", ["mac": mac(1).description])))
+    #expect(script.contains(" perseid.server=10.0.0.1:9870,10.0.0.2:99 "), "\(script)")
+    try await appliance.close()
+  }
+
   @Test("A capsule's own nodescripts are the first level, of the generation that the boot began with")
   func carriedScripts() async throws {
     let directory = try TestDirectory()

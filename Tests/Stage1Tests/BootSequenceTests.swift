@@ -1,7 +1,10 @@
+import CapsuleFormat
 import Glibc
 import NetworkTypes
 import Stage1
 import StateClient
+import StateProtocol
+import TestSupport
 import Testing
 
 @Suite("The boot sequence")
@@ -23,6 +26,37 @@ struct BootSequenceTests {
       unlink(path)
     }
     try body(Boot(console: Console(descriptors: [descriptor]), startedAt: startedAt), { SmallFile.text(path) ?? "" })
+  }
+
+  @Test("turns to the appliance that a plan has named when the one of the kernel's command line dies")
+  func namedAppliance() throws {
+    func plan(others: [NodeRecord.Server]?) throws -> [UInt8] {
+      let body = try ProtocolJSON.encode(
+        Plan(state: "init", boot: nil, nodeName: "n0001", environment: [:], steps: [], otherServers: others))
+      return answer(200, body, fields: ["Content-Digest: " + ContentDigest.fieldValue(Digest.ofContent(body))])
+    }
+    let good = try plan(others: nil)
+    let second = try ScriptedServer { _, _ in .send(good) }
+    let naming = try plan(others: [.init(address: second.endpoint.address, port: second.endpoint.port)])
+    let first = try ScriptedServer { _, number in number == 0 ? .send(naming) : .sendAndClose([]) }
+    let report = try #require(BootStep.all.first { $0.name == "report" })
+    // A boot keeps its connection, which a server waits for: it is gone before they are.
+    try first.serving {
+      try second.serving {
+        try withBoot { boot, console in
+          boot.commandLine = KernelCommandLine("perseid.server=\(first.endpoint)")
+          try report.run(boot)
+          #expect(boot.servers == [first.endpoint, second.endpoint])
+          // The step fails, is tried again, and finds the other.
+          #expect(throws: (any Error).self) { try report.run(boot) }
+          #expect(boot.plan == nil && boot.server == second.endpoint)
+          try report.run(boot)
+          #expect(boot.plan?.nodeName == "n0001")
+          #expect(console().contains("the next appliance to be asked is \(second.endpoint)"))
+        }
+      }
+    }
+    #expect(second.requests.count == 1)
   }
 
   @Test("lists the steps in the order in which they are done")

@@ -16,6 +16,7 @@ struct LeaseKeeperTests {
       var renewal = Result<AcquiredLease, DHCPClientError>.failure(silence)
       var acquisition = Result<AcquiredLease, DHCPClientError>.failure(silence)
       var isHeld = true
+      var systemClient: String?
     }
 
     let state = Monitor(State())
@@ -36,7 +37,8 @@ struct LeaseKeeperTests {
         },
         isHeld: { _ in self.state.update { $0.isHeld } },
         install: { lease in self.state.update { $0.log.append("install \(lease.address)") } },
-        save: { record in self.state.update { $0.log.append("save \(record.address)") } })
+        save: { record in self.state.update { $0.log.append("save \(record.address)") } },
+        systemClient: { _ in self.state.update { $0.systemClient } })
     }
 
     var log: [String] {
@@ -108,6 +110,53 @@ struct LeaseKeeperTests {
     keeper.attend(at: 130)
     #expect(fake.log.isEmpty)
     #expect(keeper.dueAt == .infinity)
+  }
+
+  @Test("asks nothing while the operating system has a DHCP client, not at the end either, and goes on once it is gone")
+  func leavesToClient() {
+    let fake = Fake()
+    let said = Monitor([String]())
+    fake.state.update { $0.systemClient = "dhclient" }
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { line in said.update { $0.append(line) } })
+    for now in [130.0, 160, 190, 220] {
+      #expect(keeper.dueAt == now)
+      keeper.attend(at: now)
+    }
+    #expect(fake.log.isEmpty)
+    #expect(said.update { $0 } == ["the lease of 10.0.0.5 is left to the operating system: dhclient"])
+    fake.state.update {
+      $0.systemClient = nil
+      $0.acquisition = .success(lease(at: 250))
+    }
+    keeper.attend(at: 250)
+    #expect(fake.log == ["acquire 10.0.0.5", "save 10.0.0.5"])
+    #expect(keeper.dueAt == 280)
+  }
+
+  @Test("sees a client by the port it listens at, and udhcpc, which has none, by its command line")
+  func signs() {
+    let table = """
+        sl  local_address rem_address   st tx_queue
+       3057: 4B00090A:0044 00000000:0000 07 00
+       3057: 00000000:0045 00000000:0000 07 00
+      """
+    #expect(SystemDHCPClient.listeners(onPort: 68, table) == [IPv4Address(10, 9, 0, 75)])
+    #expect(SystemDHCPClient.listeners(onPort: 69, table) == [.any])
+    let sockets = """
+      sk               RefCnt Type Proto  Iface R Rmem   User   Inode
+      000000003fbd68f1 3      3    88cc   3     1 0      0      57
+      000000003fbd68f1 3      3    0003   2     1 0      0      58
+      """
+    #expect(SystemDHCPClient.hasPacketSocket(onIndex: "2", sockets))
+    #expect(!SystemDHCPClient.hasPacketSocket(onIndex: "3", sockets))
+    for (words, interface) in [
+      (["udhcpc"], "eth0"), (["/sbin/udhcpc", "-b", "-i", "eth1"], "eth1"), (["busybox", "udhcpc", "-ieth2"], "eth2"),
+      (["udhcpc", "--interface=eth3", "-R"], "eth3"),
+    ] {
+      #expect(SystemDHCPClient.isUdhcpc(words, for: interface), "\(words)")
+      #expect(!SystemDHCPClient.isUdhcpc(words, for: "eth9"), "\(words)")
+    }
+    #expect(!SystemDHCPClient.isUdhcpc(["vi", "udhcpc"], for: "eth0") && !SystemDHCPClient.isUdhcpc([], for: "eth0"))
   }
 
   @Test("never asks for more time where the lease has no end")

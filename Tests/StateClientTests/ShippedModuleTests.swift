@@ -14,7 +14,7 @@ struct ShippedModuleTests {
 
   static let shells = ["/bin/busybox sh", "/bin/dash"]
 
-  enum Layout: String, CaseIterable { case debian, networkd, rpm, oldRPM }
+  enum Layout: String, CaseIterable { case debian, networkd, rpm, oldRPM, suse }
 
   /// A node's root, as small as it can be.
   private struct Root: ~Copyable {
@@ -50,11 +50,22 @@ struct ShippedModuleTests {
         try write("/etc/chrony.conf", "server 0.centos.pool.ntp.org iburst\ndriftfile /var/lib/chrony/drift\n")
         try write("/etc/sysconfig/network", "NETWORKING=yes\n")
         try write("/usr/sbin/mount.nfs", "")
+        for unit in ["sshd-keygen@", "munge", "slurmd"] { try write("/usr/lib/systemd/system/\(unit).service", "") }
+        try write("/etc/sysconfig/slurmd", "# none\n")
       case .oldRPM:
         try write("/etc/sysconfig/network-scripts/ifcfg-lo", "DEVICE=lo\n")
-        try write("/usr/sbin/ifup", "")
+        // As the alternatives have it: a link that is followed from the node's root alone.
+        try RootedPath(path).link("/usr/sbin/ifup", to: "/etc/alternatives/ifup")
+        try write("/usr/sbin/sshd-keygen", "")
+        try write("/etc/sysconfig/sshd", "OPTIONS=\nAUTOCREATE_SERVER_KEYS=ED25519\n")
         try write("/etc/ntp.conf", "server 0.centos.pool.ntp.org\n")
         try write("/etc/sysconfig/network", "NETWORKING=yes\nHOSTNAME=localhost\n")
+      case .suse:
+        try write("/etc/sysconfig/network/config", "")
+        try write("/usr/sbin/wicked", "")
+        try write("/usr/sbin/ifup", "")
+        try write("/etc/chrony.conf", "include /etc/chrony.d/*.conf\n")
+        try write("/etc/chrony.d/pool.conf", "pool 2.opensuse.pool.ntp.org iburst\n")
       }
     }
 
@@ -66,6 +77,13 @@ struct ShippedModuleTests {
 
     func text(_ file: String) -> String? {
       (try? SmallFile.read(path + file)).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Where a symbolic link leads.
+    func link(_ file: String) -> String? {
+      var target = [CChar](repeating: 0, count: 256)
+      let count = readlink(path + file, &target, target.count)
+      return count < 0 ? nil : String(decoding: target.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     func lines(_ file: String) -> [String] { (text(file) ?? "").split(separator: "\n").map(String.init) }
@@ -122,10 +140,15 @@ struct ShippedModuleTests {
       #expect(root.lines("/etc/systemd/network/10-bond0.7.netdev").contains("Id=7"))
       #expect(root.lines("/etc/systemd/network/10-bond0.network.d/bond0.7.conf").contains("VLAN=bond0.7"))
       #expect(root.lines("/etc/systemd/network/10-bond0.network").contains("Address=10.3.0.5/24"))
+      var link = stat()
+      #expect(
+        lstat(root.path + "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", &link) == 0,
+        "it is started")
     case .rpm:
       let eth1 = root.lines("/etc/NetworkManager/system-connections/eth1.nmconnection")
       #expect(eth1.contains("address1=10.1.0.15/16,10.1.0.254") && eth1.contains("type=ethernet"))
       #expect(root.lines("/etc/NetworkManager/system-connections/ib0.nmconnection").contains("type=infiniband"))
+      #expect(root.lines("/etc/NetworkManager/system-connections/ib0.nmconnection").contains("mtu=2044"))
       #expect(root.lines("/etc/NetworkManager/system-connections/eth2.nmconnection").contains("master=bond0"))
       #expect(root.lines("/etc/NetworkManager/system-connections/bond0.7.nmconnection").contains("parent=bond0"))
       var status = stat()
@@ -137,6 +160,14 @@ struct ShippedModuleTests {
       #expect(root.lines("/etc/sysconfig/network-scripts/ifcfg-eth2").contains("MASTER=bond0"))
       #expect(root.lines("/etc/sysconfig/network-scripts/ifcfg-bond0.7").contains("PHYSDEV=bond0"))
       #expect(root.lines("/etc/sysconfig/network-scripts/ifcfg-ib0").contains("TYPE=InfiniBand"))
+    case .suse:
+      let eth1 = root.lines("/etc/sysconfig/network/ifcfg-eth1")
+      #expect(eth1 == ["STARTMODE='auto'", "BOOTPROTO='static'", "IPADDR='10.1.0.15/16'"])
+      #expect(root.text("/etc/sysconfig/network/ifroute-eth1") == "default 10.1.0.254 - eth1\n")
+      let bond = root.lines("/etc/sysconfig/network/ifcfg-bond0")
+      #expect(bond.contains("BONDING_SLAVE_0='eth2'") && bond.contains("BONDING_SLAVE_1='eth3'"))
+      #expect(root.lines("/etc/sysconfig/network/ifcfg-bond0.7").contains("VLAN_ID='7'"))
+      #expect(root.lines("/etc/sysconfig/network/ifcfg-eth9").contains("BOOTPROTO='dhcp4'"))
     }
   }
 
@@ -199,6 +230,36 @@ struct ShippedModuleTests {
     #expect(status.st_mode & 0o777 == 0o700)
   }
 
+  @Test("masterauth keeps RPM systems from making host keys of other kinds at each start", arguments: shells)
+  func keyGeneration(shell: String) throws {
+    for layout in [Layout.rpm, .oldRPM] {
+      let root = try Root(layout, shell)
+      try root.write("/etc/ssh/ssh_host_ed25519_key", "own")
+      for _ in 0..<2 { ok(try root.run("masterauth/nodescripts/init/60-masterauth")) }
+      if layout == .oldRPM {
+        #expect(root.text("/etc/sysconfig/sshd") == "OPTIONS=\nAUTOCREATE_SERVER_KEYS=NO\n")
+      } else {
+        for kind in ["rsa", "ecdsa"] {
+          #expect(root.link("/etc/systemd/system/sshd-keygen@\(kind).service") == "/dev/null")
+        }
+        #expect(root.link("/etc/systemd/system/sshd-keygen@ed25519.service") == nil)
+      }
+    }
+  }
+
+  @Test("slurm has munge and slurmd started where the system does not by itself", arguments: shells)
+  func slurmUnits(shell: String) throws {
+    let root = try Root(.rpm, shell)
+    try root.write("/etc/munge/munge.key", "key")
+    for _ in 0..<2 { ok(try root.run("slurm/nodescripts/60-slurm", ["slurm_controller": "ctl:6817"])) }
+    #expect(root.lines("/etc/sysconfig/slurmd") == ["# none", "SLURMD_OPTIONS=\"--conf-server ctl:6817\""])
+    for unit in ["munge", "slurmd"] {
+      #expect(
+        root.link("/etc/systemd/system/multi-user.target.wants/\(unit).service")
+          == "/usr/lib/systemd/system/\(unit).service")
+    }
+  }
+
   @Test("timesync sets the servers of what the capsule has", arguments: shells, Layout.allCases)
   func timesync(shell: String, layout: Layout) throws {
     let root = try Root(layout, shell)
@@ -211,6 +272,9 @@ struct ShippedModuleTests {
     case .debian: #expect(root.lines("/etc/chrony/chrony.conf") == servers + ["makestep 1 3"])
     case .rpm:
       #expect(root.lines("/etc/chrony.conf") == ["driftfile /var/lib/chrony/drift"] + servers + ["makestep 1 3"])
+    case .suse:
+      #expect(root.lines("/etc/chrony.conf") == ["include /etc/chrony.d/*.conf"] + servers + ["makestep 1 3"])
+      #expect(root.text("/etc/chrony.d/pool.conf") == "")
     case .oldRPM: #expect(root.lines("/etc/ntp.conf") == servers)
     case .networkd:
       #expect(root.lines("/etc/systemd/timesyncd.conf.d/perseid.conf") == ["[Time]", "NTP=10.0.0.2 10.0.0.3"])

@@ -17,11 +17,13 @@ struct StateFollowerTests {
   }
 
   private func planAnswer(
-    _ state: String, next: String? = nil, interval: Int? = nil, wait: Plan.Wait? = nil, steps: [Step] = []
+    _ state: String, next: String? = nil, interval: Int? = nil, wait: Plan.Wait? = nil, steps: [Step] = [],
+    others: [Endpoint]? = nil
   ) throws -> [UInt8] {
     let plan = Plan(
       state: state, boot: "b7", nodeName: "n0001", environment: [:], steps: steps, nextState: next,
-      intervalSeconds: interval, wait: wait)
+      intervalSeconds: interval, wait: wait,
+      otherServers: others?.map { NodeRecord.Server(address: $0.address, port: $0.port) })
     let body = try ProtocolJSON.encode(plan)
     return answer(200, body, fields: ["Content-Digest: " + ContentDigest.fieldValue(Digest.ofContent(body))])
   }
@@ -72,6 +74,31 @@ struct StateFollowerTests {
       }
     }
     #expect(broken.requests.count == 2)
+    #expect(second.requests.count == 2)
+  }
+
+  @Test("turns to an appliance that a plan has named when the one that named it dies, and so does the next client")
+  func namedAppliance() throws {
+    let directory = try TemporaryDirectory()
+    let good = try planAnswer("ready")
+    let second = try ScriptedServer { _, _ in .send(good) }
+    let naming = try planAnswer("ready", others: [second.endpoint])
+    let first = try ScriptedServer { _, number in number == 0 ? .send(naming) : .sendAndClose([]) }
+    try first.serving {
+      try second.serving {
+        var follower = StateFollower(record([first.endpoint]), directory: directory.path)
+        _ = follower.turn()
+        #expect(follower.server == first.endpoint)
+        #expect(follower.turn() == 0)
+        #expect((54...66).contains(follower.turn()))
+        #expect(follower.server == second.endpoint)
+        // `perseid-node state WORD` is a client of its own: it reads what the first one left.
+        let left = try ProtocolJSON.decode(
+          NodeRecord.self, from: try SmallFile.read(directory.path + "/node.json"), limit: NodeRecord.sizeLimit)
+        var another = StateFollower(left, directory: directory.path)
+        #expect(try another.report("ready").state == "ready")
+      }
+    }
     #expect(second.requests.count == 2)
   }
 

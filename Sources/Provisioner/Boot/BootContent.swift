@@ -1,6 +1,7 @@
 import Capsule
 import CapsuleFormat
 package import NetworkTypes
+package import StateProtocol
 package import TFTP
 
 /// What a name stands for: loaders, kernel and initramfs of a boot, and what GRUB and pxelinux ask before
@@ -16,7 +17,8 @@ package struct BootContent: ContentSource {
   private let port: Int
 
   package init(
-    registry: Registry, ledger: BootLedger, catalog: CapsuleCatalog, loaders: LoaderFiles, site: SiteFiles, port: Int
+    registry: Registry, ledger: BootLedger, catalog: CapsuleCatalog, loaders: LoaderFiles, site: SiteFiles, port: Int,
+    standby: [NodeRecord.Server] = []
   ) {
     self.registry = registry
     self.ledger = ledger
@@ -24,7 +26,7 @@ package struct BootContent: ContentSource {
     self.loaders = loaders
     self.site = site
     self.port = port
-    instructions = InstructionMaker(ledger: ledger, catalog: catalog)
+    instructions = InstructionMaker(ledger: ledger, catalog: catalog, standby: standby)
   }
 
   package func content(

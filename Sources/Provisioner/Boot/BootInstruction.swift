@@ -1,5 +1,6 @@
 import CapsuleFormat
 package import NetworkTypes
+package import StateProtocol
 
 /// What a machine does next that asks for its script, in whatever language its loader speaks.
 package enum BootInstruction: Hashable, Sendable {
@@ -16,8 +17,13 @@ package enum BootInstruction: Hashable, Sendable {
     package var arguments: [String]
     package var kernelBytes: Int64
     package var initramfsBytes: Int64
+    /// Other appliances, which stage 1 turns to in this order where the one that it booted from does not answer.
+    package var standby: [NodeRecord.Server]
 
-    package init(boot: Boot, arguments: [String], kernelBytes: Int64, initramfsBytes: Int64) {
+    package init(
+      boot: Boot, arguments: [String], kernelBytes: Int64, initramfsBytes: Int64, standby: [NodeRecord.Server] = []
+    ) {
+      self.standby = standby
       self.boot = boot
       self.arguments = arguments
       self.kernelBytes = kernelBytes
@@ -30,8 +36,9 @@ package enum BootInstruction: Hashable, Sendable {
     ///   - server: Where the node finds the appliance, and at which port its HTTP.
     ///   - loader: Words that this loader alone needs.
     package func commandLine(server: IPv4Address, port: Int, loader: [String] = []) -> String {
+      let servers = ["\(server):\(port)"] + standby.filter { $0.address != server }.map(\.description)
       let words = [
-        "perseid.server=\(server):\(port)", "perseid.boot=\(boot.id)",
+        "perseid.server=\(servers.joined(separator: ","))", "perseid.boot=\(boot.id)",
         "BOOTIF=01-\(boot.mac.formatted(separator: "-"))",
       ]
       return (words + loader + ["panic=30", "console=tty0", "console=ttyS0,115200"] + arguments).joined(separator: " ")
@@ -75,8 +82,10 @@ package struct ScriptRequest: Hashable, Sendable {
 package struct InstructionMaker: Sendable {
   private let ledger: BootLedger
   private let catalog: CapsuleCatalog
+  private let standby: [NodeRecord.Server]
 
-  package init(ledger: BootLedger, catalog: CapsuleCatalog) {
+  package init(ledger: BootLedger, catalog: CapsuleCatalog, standby: [NodeRecord.Server] = []) {
+    self.standby = standby
     self.ledger = ledger
     self.catalog = catalog
   }
@@ -125,6 +134,7 @@ package struct InstructionMaker: Sendable {
     return .start(
       BootInstruction.Start(
         boot: bound.boot, arguments: [files.config.kernelArguments, node.kernelArgs].filter { !$0.isEmpty },
-        kernelBytes: files.kernel.size, initramfsBytes: files.initramfs.size + files.stage1.size))
+        kernelBytes: files.kernel.size, initramfsBytes: files.initramfs.size + files.stage1.size,
+        standby: standby))
   }
 }

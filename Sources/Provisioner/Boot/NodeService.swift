@@ -3,7 +3,7 @@ import CapsuleFormat
 import Crypto
 package import Logging
 import NetworkTypes
-import StateProtocol
+package import StateProtocol
 import TFTP
 
 /// What nodes get over HTTP: loaders, scripts, files of their boots, blobs, plans.
@@ -20,13 +20,13 @@ package struct NodeService: NodeAPI {
 
   package init(
     registry: Registry, ledger: BootLedger, catalog: CapsuleCatalog, content: BootContent, rendered: RenderedContent,
-    states: StateService, logger: Logger
+    states: StateService, standby: [NodeRecord.Server] = [], logger: Logger
   ) {
     self.registry = registry
     self.ledger = ledger
     self.catalog = catalog
     self.content = content
-    instructions = InstructionMaker(ledger: ledger, catalog: catalog)
+    instructions = InstructionMaker(ledger: ledger, catalog: catalog, standby: standby)
     self.rendered = rendered
     self.states = states
     self.logger = logger

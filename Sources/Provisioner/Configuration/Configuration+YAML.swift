@@ -3,6 +3,7 @@ import ConfigurationFile
 import DHCPWire
 import FoundationEssentials
 import NetworkTypes
+import StateProtocol
 import Yams
 
 extension Configuration {
@@ -64,13 +65,15 @@ extension Configuration {
       result.tftp.port = try section.integer("port", 1...65535, unit: port) ?? result.tftp.port
       result.tftp.singlePort = try section.bool("singlePort") ?? result.tftp.singlePort
     }
-    if let section = try root.section("provisioner", allowed: ["port", "rate", "ratePerNode", "concurrentBoots"]) {
+    let provisioner = ["port", "rate", "ratePerNode", "concurrentBoots", "standby"]
+    if let section = try root.section("provisioner", allowed: provisioner) {
       result.provisioner.port = try section.integer("port", 1...65535, unit: port) ?? result.provisioner.port
       result.provisioner.rate = try section.value("rate", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
       result.provisioner.ratePerNode =
         try section.value("ratePerNode", allowed: ByteRate.allowed) { ByteRate($0) }?.bytes
       result.provisioner.concurrentBoots =
         try section.integer("concurrentBoots", 0...100_000, unit: "nodes") ?? result.provisioner.concurrentBoots
+      result.provisioner.standby = try readStandby(section)
     }
     if let section = try root.section("admin", allowed: ["port", "address"]) {
       result.admin.port = try section.integer("port", 0...65535, unit: "a port (0 for none)") ?? result.admin.port
@@ -101,6 +104,18 @@ extension Configuration {
       result.capsules.requireSignature = try section.bool("requireSignature") ?? result.capsules.requireSignature
     }
     return result
+  }
+
+  private static func readStandby(_ section: YAMLSection) throws -> [NodeRecord.Server] {
+    let address = "the address of another appliance such as 10.0.0.2 or 10.0.0.2:9870, or a list of them"
+    let list = try section.list("standby", allowed: address) { text -> NodeRecord.Server? in
+      let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      guard let address = IPv4Address(String(parts[0])), address != .any, address != .broadcast else { return nil }
+      guard parts.count == 2 else { return NodeRecord.Server(address: address, port: 9870) }
+      return UInt16(parts[1]).flatMap { $0 > 0 ? NodeRecord.Server(address: address, port: $0) : nil }
+    }
+    guard let list, list.count > NodeRecord.serverLimit else { return list ?? [] }
+    throw section.error("standby", "found \(list.count) appliances, allowed are at most \(NodeRecord.serverLimit).")
   }
 
   private mutating func readDHCP(_ root: YAMLSection) throws {

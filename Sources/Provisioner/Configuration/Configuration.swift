@@ -1,6 +1,7 @@
 import ConfigurationFile
 package import DHCPWire
 package import NetworkTypes
+package import StateProtocol
 
 /// The configuration file's values. Every key but the interface has a default.
 package struct Configuration: Hashable, Sendable {
@@ -64,6 +65,8 @@ package struct Configuration: Hashable, Sendable {
     package var ratePerNode: Int?
     /// Nodes that may fetch their roots at a time; 0 is any number.
     package var concurrentBoots = 0
+    /// Other appliances, which nodes turn to in this order where this one does not answer.
+    package var standby: [NodeRecord.Server] = []
   }
 
   package struct Admin: Hashable, Sendable {

@@ -113,17 +113,19 @@ package final class Appliance: Service, Sendable {
     observer = BootObserver(ledger: ledger, network: network, packets: packets)
     bootContent = BootContent(
       registry: registry, ledger: ledger, catalog: catalog, loaders: loaders,
-      site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port)
+      site: SiteFiles(directory: configuration.paths.tftp), port: configuration.provisioner.port,
+      standby: configuration.provisioner.standby)
     let rendered = RenderedContent()
     let maker = PlanMaker(
       tree: nodescripts, modules: moduleStore, files: planFiles, rendered: rendered, catalog: catalog,
       settings: configuration.states)
     let states = StateService(
       registry: registry, ledger: ledger, board: board, maker: maker,
-      admission: Admission(limit: configuration.provisioner.concurrentBoots))
+      admission: Admission(limit: configuration.provisioner.concurrentBoots),
+      standby: configuration.provisioner.standby)
     nodeService = NodeService(
       registry: registry, ledger: ledger, catalog: catalog, content: bootContent, rendered: rendered, states: states,
-      logger: logger)
+      standby: configuration.provisioner.standby, logger: logger)
   }
 
   /// Writes events and status to the disk in batches, and notices silence, until the task is cancelled.

@@ -8,6 +8,7 @@ package struct StateService: Sendable {
   private let board: StatusBoard
   private let maker: PlanMaker
   private let admission: Admission
+  private let standby: [NodeRecord.Server]
   private let correction = CapsuleCorrection()
 
   /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
@@ -17,8 +18,10 @@ package struct StateService: Sendable {
   package static let waitSeconds = 10
 
   package init(
-    registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker, admission: Admission = .init(limit: 0)
+    registry: Registry, ledger: BootLedger, board: StatusBoard, maker: PlanMaker,
+    admission: Admission = .init(limit: 0), standby: [NodeRecord.Server] = []
   ) {
+    self.standby = standby
     self.admission = admission
     self.registry = registry
     self.ledger = ledger
@@ -61,7 +64,9 @@ package struct StateService: Sendable {
     if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
       ledger.record(card, .state, report.state, words(report, contact), now: now.time)
     }
-    let plan = try await answer(report, node, boot, card, origin, now.time)
+    var plan = try await answer(report, node, boot, card, origin, now.time)
+    let others = standby.filter { $0.address != origin.server }
+    plan.otherServers = others.isEmpty ? nil : others
     if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
       ledger.record(card, .state, "wait", wait.reason, now: now.time)
     }

@@ -1,4 +1,5 @@
 package import NetworkTypes
+package import StateProtocol
 
 /// A server by number: a static executable cannot resolve names.
 package struct Endpoint: Hashable, Sendable, LosslessStringConvertible {
@@ -12,6 +13,8 @@ package struct Endpoint: Hashable, Sendable, LosslessStringConvertible {
     self.address = address
     self.port = port
   }
+
+  package init(_ server: NodeRecord.Server) { self.init(address: server.address, port: server.port) }
 
   /// `10.0.0.1` or `10.0.0.1:9870`.
   package init?(_ description: String) {

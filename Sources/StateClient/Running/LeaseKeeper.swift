@@ -8,7 +8,8 @@ package import StateProtocol
 /// Keeps the address that stage 1 was given, in the running system.
 ///
 /// It asks for more time when that is due; it takes an address from an interface only when the lease
-/// is lost and another one was given.
+/// is lost and another one was given. While the operating system has a DHCP client on the interface, it does nothing
+/// but look again whether that is still so.
 package struct LeaseKeeper {
   /// What the DHCP client does, and how addresses are set: tests put their own here.
   package struct Actions: Sendable {
@@ -17,13 +18,17 @@ package struct LeaseKeeper {
     package var isHeld: @Sendable (IPv4Address) -> Bool
     package var install: @Sendable (AcquiredLease) throws -> Void
     package var save: @Sendable (LeaseRecord) throws -> Void
+    /// Who else looks after the address, in words.
+    package var systemClient: @Sendable (IPv4Address) -> String?
 
     package init(
       renew: @escaping @Sendable (AcquiredLease) throws -> AcquiredLease,
       acquire: @escaping @Sendable (IPv4Address) throws -> AcquiredLease,
       isHeld: @escaping @Sendable (IPv4Address) -> Bool, install: @escaping @Sendable (AcquiredLease) throws -> Void,
-      save: @escaping @Sendable (LeaseRecord) throws -> Void
+      save: @escaping @Sendable (LeaseRecord) throws -> Void,
+      systemClient: @escaping @Sendable (IPv4Address) -> String? = { _ in nil }
     ) {
+      self.systemClient = systemClient
       self.renew = renew
       self.acquire = acquire
       self.isHeld = isHeld
@@ -47,6 +52,7 @@ package struct LeaseKeeper {
           clientIdentifier: clientIdentifier, requested: address, within: 30)
       }
       isHeld = { KernelInterfaces.holds($0) }
+      systemClient = { SystemDHCPClient.find(on: interface, address: $0) }
       install = { lease in
         let interfaces = KernelInterfaces()
         try interfaces.bringUp(interface)
@@ -62,6 +68,8 @@ package struct LeaseKeeper {
   private let actions: Actions
   private let say: @Sendable (String) -> Void
   private var backoff = Backoff(first: 4, longest: 60)
+  /// Whether the operating system's own client has been seen.
+  private var isLeftToSystem = false
   /// CLOCK_BOOTTIME seconds.
   package private(set) var dueAt: Double
 
@@ -75,6 +83,17 @@ package struct LeaseKeeper {
   /// Does what is due at a time, and sets `dueAt` anew.
   package mutating func attend(at now: Double) {
     guard now >= dueAt else { return }
+    if let client = actions.systemClient(lease.address) {
+      if !isLeftToSystem { say("the lease of \(lease.address) is left to the operating system: \(client)") }
+      isLeftToSystem = true
+      dueAt = now + max(Double(lease.leaseSeconds) / 2, 30)
+      return
+    }
+    if isLeftToSystem {
+      say("the operating system's DHCP client is gone: the lease of \(lease.address) is renewed here again")
+      isLeftToSystem = false
+      // Theirs may be younger, or over: asking tells.
+    }
     do {
       if now >= Double(lease.expiresAt) {
         try recover(now, because: "it was not renewed before its end")

@@ -5,10 +5,10 @@ package import StateProtocol
 ///
 /// For use by one thread.
 package struct StateFollower: ~Copyable {
-  private let record: NodeRecord
+  private var record: NodeRecord
   /// Where the lease, the lock and what is fetched are: in memory.
   private let directory: String
-  private let appliances: [Endpoint]
+  private var appliances: [Endpoint]
   private let timeouts: HTTPTimeouts
   private var client: StateClient
   private var current = 0
@@ -35,18 +35,37 @@ package struct StateFollower: ~Copyable {
     self.directory = directory
     self.timeouts = timeouts
     self.backoff = backoff
-    var appliances = [Endpoint(address: record.server, port: record.port)]
-    for other in record.otherServers ?? [] {
-      let endpoint = Endpoint(address: other.address, port: other.port)
-      if !appliances.contains(endpoint) { appliances.append(endpoint) }
-    }
-    self.appliances = appliances
+    appliances = Self.list(Endpoint(address: record.server, port: record.port), record.otherServers ?? [])
     client = StateClient(server: appliances[0], timeouts: timeouts)
     state = record.nextState
     interval = record.intervalSeconds
   }
 
   package var server: Endpoint { client.server }
+
+  private static func list(_ first: Endpoint, _ others: [NodeRecord.Server]) -> [Endpoint] {
+    var list = [first]
+    for endpoint in others.prefix(NodeRecord.serverLimit).map(Endpoint.init) where !list.contains(endpoint) {
+      list.append(endpoint)
+    }
+    return list
+  }
+
+  /// The appliance that has answered names the others; the record says so to the next client of this node.
+  private mutating func learn(_ others: [NodeRecord.Server]) {
+    let known = Self.list(server, others)
+    guard known != appliances || current != 0 else { return }
+    appliances = known
+    current = 0
+    record.server = server.address
+    record.port = server.port
+    record.otherServers = known.dropFirst().map { NodeRecord.Server(address: $0.address, port: $0.port) }
+    do {
+      try SmallFile.write(directory + "/node.json", try ProtocolJSON.encode(record))
+    } catch {
+      Journal.say("the appliances' list was not kept: \(error)", .warning)
+    }
+  }
 
   /// Reports the state that is due, and follows its plan.
   /// - Returns: Seconds until the next one is due.
@@ -131,6 +150,7 @@ package struct StateFollower: ~Copyable {
       state: state, boot: record.boot, hardwareAddresses: record.hardwareAddresses, address: lease?.address,
       facts: MachineFacts.read(generation: record.generation))
     let plan = try client.report(report)
+    if let others = plan.otherServers { learn(others) }
     guard plan.wait == nil else { return plan }
     var runner = PlanRunner(
       host: RunningNode(record: record, state: state, workDirectory: directory + "/work", reporter: reporter))
