@@ -103,9 +103,9 @@ extension TableVerb {
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let answer: TableView = try Access.decode(json)
     if answer.rows.isEmpty { return try show(Self.words + "\n") }
-    var table = Table(answer.headings, rightAligned: Self.rightAligned)
-    for row in answer.rows { table.add(row) }
-    try show(table.text)
+    var shown = Table(answer.headings, rightAligned: Self.rightAligned)
+    for row in answer.rows { shown.add(row) }
+    try show(shown.text)
   }
 }
 
