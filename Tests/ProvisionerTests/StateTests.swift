@@ -116,7 +116,8 @@ struct StateTests {
     ).boot
     func expect(_ mode: RootMode, from: String) async throws {
       let root = try #require(try await plan(appliance, "init", boot.id).steps.first?.root)
-      #expect(root.mode == mode.rawValue && root.image == (try appliance.catalog.files(of: digest)).rootImage)
+      let image = try appliance.catalog.files(of: digest).rootImage
+      #expect(root.mode == mode.rawValue && root.image == image)
       #expect(try appliance.nodeStatus([]).first?.root == mode)
       #expect(try appliance.nodes(["n0000"]).first?.root == mode)
       let setting = try appliance.nodeWhy("n0000").settings.first { $0.key == "root" }
