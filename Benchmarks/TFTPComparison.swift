@@ -43,6 +43,11 @@ struct TFTPComparison {
     guard FileManager.default.fileExists(atPath: peers) else {
       throw LabError("\(peers) is missing: make it with `Tests/Lab/unpack-packages \(peers) tftpd-hpa atftpd`")
     }
+    let awake = AwakeProcessors()
+    if awake == nil {
+      progress("TFTP: /dev/cpu_dma_latency is closed to us: times include the waking of processors between packets")
+    }
+    defer { _ = awake }
     let root = try ScratchDirectory.make()
     defer { ScratchDirectory.remove(root) }
     for load in Set(Self.loads.map(\.clients)) { try Self.makeFile(root + "/\(load)", bytes: Self.bytes / load) }
