@@ -134,7 +134,7 @@ let package = Package(
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"], exclude: ["Captures"]),
-    tests("TFTPTests", ["TFTP", "NetworkTypes", logging]),
+    tests("TFTPTests", ["TFTP", "NetworkTypes", "CLinux", logging]),
     library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
     tests("CapsuleTests", ["Capsule", "CapsuleFormat", "ConfigurationFile", "Lab", "TestSupport", crypto]),

@@ -102,9 +102,10 @@ func withServer<Result: Sendable>(
 struct RawClient: ~Copyable {
   let descriptor: Int32
 
-  init(address: IPv4Address = IPv4Address(127, 0, 0, 1)) {
+  /// - Parameter port: 0: any free one.
+  init(address: IPv4Address = IPv4Address(127, 0, 0, 1), port: Int = 0) {
     descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-    var name = Self.name(address, 0)
+    var name = Self.name(address, port)
     withUnsafePointer(to: &name) {
       _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -116,6 +117,15 @@ struct RawClient: ~Copyable {
 
   deinit {
     close(descriptor)
+  }
+
+  var port: Int {
+    var name = sockaddr_in()
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    withUnsafeMutablePointer(to: &name) {
+      _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+    }
+    return Int(UInt16(bigEndian: name.sin_port))
   }
 
   private static func name(_ address: IPv4Address, _ port: Int) -> sockaddr_in {

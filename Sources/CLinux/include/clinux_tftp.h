@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A datagram's addresses, all in host order.
+// A datagram's addresses, all in host order. Where a connected socket sends, its peer's are 0.
 struct clinux_tftp_addresses {
   uint32_t peer_address;
   uint16_t peer_port;
@@ -23,6 +23,14 @@ int clinux_tftp_socket(uint32_t address, uint16_t port, int packet_info);
 // (The options' level is an enumeration in some C libraries and a macro in others.)
 void clinux_tftp_receive_buffer(int descriptor, int bytes);
 
+// The same for what this socket sends.
+void clinux_tftp_send_buffer(int descriptor, int bytes);
+
+// A second non-blocking UDP socket at the address and port of `descriptor`, connected to a peer (host order): what
+// comes from the peer goes to it, everything else still to `descriptor`. Nobody else can join them there.
+// Returns the new descriptor, or -errno.
+int clinux_tftp_connected(int descriptor, uint32_t address, uint16_t port);
+
 // The port the socket is bound to (host order), or -errno.
 int clinux_tftp_port(int descriptor);
 
@@ -32,14 +40,45 @@ struct clinux_tftp_part {
   size_t count;
 };
 
-// Receives one datagram without waiting. Returns its bytes, or -errno (-EAGAIN where there is none).
-// A datagram longer than `capacity` counts `capacity` + 1.
-int64_t clinux_tftp_receive(int descriptor, void *buffer, size_t capacity, struct clinux_tftp_addresses *addresses);
+// Room for the datagrams that one system call receives.
+struct clinux_tftp_batch {
+  // Of each datagram. One that is longer than its slot counts the slot's size + 1.
+  uint32_t *counts;
+  struct clinux_tftp_addresses *addresses;
+  // Slots of `slot_size` bytes each.
+  uint8_t *bytes;
+};
+
+// NULL where there is no memory.
+struct clinux_tftp_batch *clinux_tftp_batch_create(int slots, size_t slot_size);
+void clinux_tftp_batch_free(struct clinux_tftp_batch *batch);
+
+// Receives up to `limit` datagrams (at most as many as there are slots), without waiting.
+// Returns how many, or -errno (-EAGAIN where there is none).
+int clinux_tftp_batch_receive(struct clinux_tftp_batch *batch, int descriptor, int limit);
+
+// Receives one datagram of a connected socket into the first slot, without its addresses, and without waiting.
+// Returns 1, or -errno.
+int clinux_tftp_batch_receive_connected(struct clinux_tftp_batch *batch, int descriptor);
 
 // Sends what `parts` point to, in one system call. `segment` 0: one datagram. Otherwise the kernel cuts it
 // into datagrams of `segment` bytes, the last possibly shorter (UDP_SEGMENT). Returns bytes or -errno.
 int64_t clinux_tftp_send(int descriptor, const struct clinux_tftp_part *parts, size_t count, uint16_t segment,
                          const struct clinux_tftp_addresses *addresses);
+
+// One datagram of several.
+struct clinux_tftp_datagram {
+  const struct clinux_tftp_part *parts;
+  size_t count;
+  struct clinux_tftp_addresses addresses;
+};
+
+// The most that one call sends.
+#define CLINUX_TFTP_DATAGRAMS 64
+
+// Sends up to CLINUX_TFTP_DATAGRAMS datagrams, in one system call where the kernel takes all of them. One that it
+// does not take keeps none of the others back: it counts as lost.
+void clinux_tftp_send_all(int descriptor, const struct clinux_tftp_datagram *datagrams, int count);
 
 // How many descriptors this process may open, after raising its own limit to `wanted` as far as its
 // hard limit allows (getrlimit takes an enum that Swift imports differently from C library to C library).

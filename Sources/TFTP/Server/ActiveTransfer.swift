@@ -16,20 +16,25 @@ final class ActiveTransfer {
   var route: BlockSender.Route
   /// The earliest time in the queue at which this transfer will be looked at.
   var scheduledAt = Nanoseconds.max
-  /// Its own socket; `nil` where all share one.
-  private let socket: UDPSocket?
+  /// `nil` where all run from the port of requests.
+  let port: TransferPort?
+  /// Its own socket at that port, which `route` leads over, where it has one: see `TransferPort.line(to:)`.
+  let isOnLine: Bool
+  private let line: UDPSocket?
 
   init(
     peer: Peer, request: Request, name: RequestedName, content: OpenContent, transfer: Transfer,
-    socket: consuming UDPSocket?, route: BlockSender.Route, at now: Nanoseconds
+    port: TransferPort?, line: consuming UDPSocket?, route: BlockSender.Route, at now: Nanoseconds
   ) {
     self.peer = peer
     self.request = request
     self.name = name
     self.content = content
     self.transfer = transfer
-    self.socket = socket
+    self.port = port
+    isOnLine = line != nil
     self.route = route
+    self.line = line
     startedAt = now
     heardAt = now
     toldAt = now
@@ -43,7 +48,7 @@ final class ActiveTransfer {
   }
 }
 
-/// Transfers by a token that is never used again.
+/// Transfers by a token that is never used again, and never below 2^32.
 struct TransferTable {
   private var slots: [(generation: UInt32, transfer: ActiveTransfer?)] = []
   private var free: [Int] = []

@@ -112,29 +112,44 @@ extension Engine {
         size: content.size, negotiation: negotiation, numbering: configuration.numbering,
         requestSize: request.bytes.count, firstAnswerSize: firstAnswer))
     var route = listeningRoute(addresses)
-    var socket: UDPSocket?
+    var port: TransferPort?
+    var line: UDPSocket?
     if !configuration.usesSinglePort {
-      let own = try UDPSocket(
-        address: IPv4Address(rawValue: addresses.local_address), port: 0, tellsLocalAddress: false)
+      let own = try ports.port(
+        for: peer, at: addresses.local_address, isShared: negotiation.windowSize == 1
+      ) { port throws(SystemError) in try wait(for: port.descriptor, UInt64(port.index)) }
+      port = own
       route.descriptor = own.descriptor
       // It is bound to the right address already.
       route.addresses.local_address = 0
-      socket = consume own
+      // Where there can be no line, it goes without.
+      if transfers.count < TransferPort.maximumLines, let direct = try? own.line(to: peer) {
+        // It is connected.
+        route = BlockSender.Route(descriptor: direct.descriptor, addresses: clinux_tftp_addresses())
+        line = consume direct
+      }
     }
     let active = ActiveTransfer(
-      peer: peer, request: request, name: name, content: content, transfer: transfer, socket: socket, route: route,
-      at: now)
+      peer: peer, request: request, name: name, content: content, transfer: transfer, port: port, line: line,
+      route: route, at: now)
     let token = transfers.add(active)
+    port?.add(token, with: peer)
     conversations[peer] = .active(token)
     transfersPerClient[peer.address, default: 0] += 1
-    if !configuration.usesSinglePort {
-      let result = clinux_tftp_epoll_add(epoll, active.route.descriptor, token)
-      guard result == 0 else {
-        end(token, active, .failed("the server cannot wait for its packets: \(SystemError(number: -result))"))
+    if active.isOnLine {
+      do {
+        try wait(for: active.route.descriptor, token)
+      } catch {
+        end(token, active, .failed("the server cannot wait for its packets: \(error)"))
         return
       }
     }
     observer.observed(active.event(.started, at: now))
     perform(active.transfer.begin(at: now), token, active)
+  }
+
+  private func wait(for descriptor: Int32, _ token: UInt64) throws(SystemError) {
+    let result = clinux_tftp_epoll_add(epoll, descriptor, token)
+    guard result == 0 else { throw SystemError(number: -result) }
   }
 }

@@ -10,10 +10,8 @@ final class Engine {
   private static let listeningToken = UInt64.max
   private static let mailboxToken = UInt64.max - 1
   private static let alarmToken = UInt64.max - 2
-  /// Longer packets are no packets of ours: requests end at 512 bytes, ACKs have 4, ERRORs a short text.
-  private static let bufferSize = 1024
-  /// Requests read before transfers get their turn again.
-  private static let requestsPerTurn = 64
+  /// Up to here tokens are those of ports; those of transfers are above.
+  private static let highestPort = UInt64(UInt32.max)
   /// Questions to the source that are not answered yet; more requests wait for their client's repetition.
   static let maximumLookups = 8192
   /// A request that equals one just finished is a late copy of it.
@@ -45,8 +43,9 @@ final class Engine {
   private let alarm: Int32
   private var alarmTime: Nanoseconds?
   private let sender = BlockSender()
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 8)
+  private let batch: PacketBatch
   var opener = ContentOpener()
+  var ports = PortTable()
   var transfers = TransferTable()
   var conversations: [Peer: Conversation] = [:]
   var transfersPerClient: [IPv4Address: Int] = [:]
@@ -67,11 +66,12 @@ final class Engine {
     self.logger = logger
     self.mailbox = mailbox
     self.ask = ask
-    // A transfer's own port is a number that whoever forges a client's address has to guess. With one port for all
-    // there is nothing to guess: forged ACKs could draw a window each, and a client that was promised a window waits
-    // for the whole of it. So none is promised, and a packet draws one block at most.
+    // A port that is one transfer's alone is a number that whoever forges a client's address has to guess. With one
+    // port for all there is nothing to guess: forged ACKs could draw a window each, and a client that was promised a
+    // window waits for the whole of it. So none is promised, and a packet draws one block at most.
     limits = Negotiation.Limits(
       mtu: configuration.mtu, windowSize: configuration.usesSinglePort ? 1 : configuration.windowSize)
+    batch = try PacketBatch()
     epoll = clinux_tftp_epoll_create()
     alarm = clinux_tftp_timer()
     guard epoll >= 0 else { throw SystemError(number: -epoll) }
@@ -85,7 +85,6 @@ final class Engine {
   }
 
   deinit {
-    buffer.deallocate()
     if epoll >= 0 { close(epoll) }
     if alarm >= 0 { close(alarm) }
   }
@@ -118,10 +117,12 @@ final class Engine {
             stop()
             return
           }
-        default: readTransfer(token)
+        case ...Self.highestPort: readPort(Int(token))
+        default: readLine(token)
         }
       }
       while let entry = timers.popDue(at: now) { timerFired(entry) }
+      sender.flush()
       forgetFinished()
     }
   }
@@ -145,22 +146,14 @@ final class Engine {
 // MARK: - Packets
 
 extension Engine {
-  private func receive(_ descriptor: Int32) -> (bytes: UnsafeRawBufferPointer, addresses: clinux_tftp_addresses)? {
-    var addresses = clinux_tftp_addresses()
-    let count = Int(clinux_tftp_receive(descriptor, buffer.baseAddress, buffer.count, &addresses))
-    guard count >= 0 else { return nil }
-    // One that is longer than the buffer is longer than any packet to us: empty says the same.
-    return (UnsafeRawBufferPointer(rebasing: buffer[..<(count > buffer.count ? 0 : count)]), addresses)
-  }
-
   private func isClient(_ addresses: clinux_tftp_addresses) -> Bool {
     let address = IPv4Address(rawValue: addresses.peer_address)
     return addresses.peer_port != 0 && configuration.subnets.contains { $0.contains(address) }
   }
 
   private func readRequests() {
-    for _ in 0..<Self.requestsPerTurn {
-      guard let (bytes, addresses) = receive(listening) else { return }
+    for slot in 0..<batch.receive(listening, atMost: PacketBatch.capacity) {
+      let (bytes, addresses) = (batch.bytes(slot), batch.addresses(slot))
       // Anyone else hears nothing: an answer could be sent to whoever a forged address belongs to.
       guard isClient(addresses), bytes.count >= 2, bytes[0] == 0 else { continue }
       let peer = Peer(address: addresses.peer_address, port: addresses.peer_port)
@@ -180,20 +173,31 @@ extension Engine {
     }
   }
 
-  private func readTransfer(_ token: UInt64) {
-    guard let active = transfers[token], let (bytes, addresses) = receive(active.route.descriptor) else { return }
-    guard Peer(address: addresses.peer_address, port: addresses.peer_port) == active.peer else {
-      // RFC 1350 section 4: "an error packet should be sent to the originator of the incorrect packet, while not
-      // disturbing the transfer".
-      if isClient(addresses), bytes.count >= 2, bytes[1] != 5 {
-        var route = active.route
-        route.addresses.peer_address = addresses.peer_address
-        route.addresses.peer_port = addresses.peer_port
-        sender.send(Packet.error(.unknownTransfer, text: "this transfer is someone else's").bytes, over: route)
+  /// What came to a port of transfers, from all its clients.
+  private func readPort(_ index: Int) {
+    // The port may be closed by what came to it.
+    guard let port = ports[index] else { return }
+    // Clients without windows say one thing at a time.
+    for slot in 0..<batch.receive(port.descriptor, atMost: max(1, port.running)) {
+      let addresses = batch.addresses(slot)
+      guard let token = port[Peer(address: addresses.peer_address, port: addresses.peer_port)] else {
+        // RFC 1350 section 4: "an error packet should be sent to the originator of the incorrect packet, while not
+        // disturbing the transfer".
+        let bytes = batch.bytes(slot)
+        if isClient(addresses), bytes.count >= 2, bytes[1] != 5 {
+          let route = BlockSender.Route(descriptor: port.descriptor, addresses: addresses)
+          sender.send(Packet.error(.unknownTransfer, text: "this transfer is someone else's").bytes, over: route)
+        }
+        continue
       }
-      return
+      packet(batch.bytes(slot), for: token)
     }
-    packet(bytes, for: token)
+  }
+
+  /// What came to a transfer's own socket, from its client.
+  private func readLine(_ token: UInt64) {
+    guard let active = transfers[token], batch.receiveConnected(active.route.descriptor) else { return }
+    packet(batch.bytes(0), for: token)
   }
 
   private func packet(_ bytes: UnsafeRawBufferPointer, for token: UInt64) {
@@ -264,7 +268,10 @@ extension Engine {
   }
 
   func end(_ token: UInt64, _ active: ActiveTransfer, _ ending: Transfer.Ending) {
+    // Its content may go with it.
+    sender.flush()
     transfers.remove(token)
+    if let port = active.port { ports.release(port) }
     conversations[active.peer] = nil
     if let count = transfersPerClient[active.peer.address] {
       transfersPerClient[active.peer.address] = count > 1 ? count - 1 : nil

@@ -7,8 +7,8 @@ package struct ServerConfiguration: Hashable, Sendable {
   package var address: IPv4Address
   /// UDP port of requests; 0: any free one, see `TFTPServer.port`.
   package var port: Int
-  /// Whether transfers run from the same port, for firewalls, instead of a new one each (RFC 1350 section 4).
-  /// Windows are of one block then: forged ACKs must not draw more.
+  /// Whether transfers run from the same port, for firewalls, instead of ports of their own (RFC 1350 section 4),
+  /// see `TransferPort`. Windows are of one block then: forged ACKs must not draw more.
   package var usesSinglePort: Bool
   /// Only clients in these are answered. Anyone else hears nothing at all.
   package var subnets: [IPv4Subnet]

@@ -9,7 +9,12 @@ struct UDPSocket: ~Copyable, Sendable {
   /// - Parameter port: 0: any free one.
   /// - Throws: The system's error number.
   init(address: IPv4Address, port: Int, tellsLocalAddress: Bool) throws(SystemError) {
-    let result = clinux_tftp_socket(address.rawValue, UInt16(truncatingIfNeeded: port), tellsLocalAddress ? 1 : 0)
+    try self.init(
+      adopting: clinux_tftp_socket(address.rawValue, UInt16(truncatingIfNeeded: port), tellsLocalAddress ? 1 : 0))
+  }
+
+  /// - Parameter result: A descriptor, or the negative of the system's error number.
+  init(adopting result: Int32) throws(SystemError) {
     guard result >= 0 else { throw SystemError(number: -result) }
     descriptor = result
   }
