@@ -364,8 +364,8 @@ struct ModuleTests {
         description: Every node.
         roles: [init/all]
         variables: { site: { type: text } }
-        files: [{ path: /etc/list, template: list }, { path: /etc/own, template: own }]
-        """, "list": list, "own": list + "{{node.name}}",
+        files: [{ path: /etc/list, template: templates/list }, { path: /etc/own, template: templates/own }]
+        """, "templates/list": list, "templates/own": list + "{{node.name}}",
       ]))
     _ = try await appliance.activateModule("list", roles: [])
     let second = try await appliance.ledger.bind(

@@ -29,6 +29,15 @@ struct RegistryFileTests {
     _ = try await appliance.setGroup("gpu", key: "var.A", value: "null")
     _ = try await appliance.setGroup("rack7", key: "vnfs", value: "rocky-9")
     _ = try await appliance.importModule(try ModuleTests.archive(ModuleTests.motd))
+    _ = try await appliance.importModule(
+      try ModuleTests.archive([
+        "module.yaml": """
+        name: early
+        version: "1"
+        description: For one state.
+        files: [{ path: /etc/early, template: templates/early, states: [init] }]
+        """, "templates/early": "early\n",
+      ]))
     _ = try await appliance.activateModule("motd", roles: ["init/group/gpu", "init/node/login", "init/vnfs/rocky-9"])
     return appliance
   }
@@ -130,7 +139,7 @@ struct RegistryFileTests {
       ("perseid: 1\ngroups:\n  g: { vars: { PATH: x } }\n", "groups.g.vars.PATH"),
       ("perseid: 1\nmodules: { motd: { active: [init] } }\n", "modules.motd.active"),
       ("perseid: 1\nmodules: { motd: { active: init/node/n9 } }\n", "found init/node/n9, allowed are nodes of this"),
-      ("perseid: 1\nmodules: { motd: { version: 1, active: burn/all } }\n", "allowed are states that the module has"),
+      ("perseid: 1\nmodules: { early: { version: 1, active: burn/all } }\n", "allowed are states that the module has"),
       ("perseid: 1\ngroups: [a]\n", "groups: found a list"),
       ("perseid: 1\nnodes: {\n", "not YAML"),
     ])
