@@ -355,7 +355,7 @@ struct ModuleTests {
   @Test("A list of all nodes is made once for them all, and anew where a node, an address or a variable is another")
   func lists() async throws {
     let (appliance, boot) = try await prepared(try TestDirectory())
-    let list = "{{#nodes}}{{name}} {{address}}{{site}}\n{{/nodes}}"
+    let list = "{{#nodes}}{{name}} {{address}}{{#site}}{{site}}{{/site}}\n{{/nodes}}"
     _ = try await appliance.importModule(
       try Self.archive([
         "module.yaml": """
