@@ -51,6 +51,11 @@ struct CapsuleVerbTests {
       _ = try await vnfs("mount", "acme")
       #expect(!exists(tree + "/etc/closed"))
       try Data("kept\n".utf8).write(to: URL(fileURLWithPath: tree + "/etc/changed"))
+      let hook = tree + "/etc/perseid/hooks/configure"
+      try FileManager.default.createDirectory(
+        atPath: tree + "/etc/perseid/hooks", withIntermediateDirectories: true)
+      try Data("#!/bin/sh\necho $VNFS >/etc/configured\n".utf8).write(to: URL(fileURLWithPath: hook))
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: hook)
       _ = try await vnfs("umount", "acme")
       #expect(!exists(tree))
       var generations = try await history("acme")
@@ -65,11 +70,14 @@ struct CapsuleVerbTests {
       _ = try await vnfs("clone", "acme:2", "other")
       #expect(try await history("other").map(\.digest) == [generations[1].digest])
 
-      // Of the generation that boots, which is the first one.
+      // Of the generation that boots, which is the first one: nothing is different.
       _ = try await vnfs("rebuild", "acme")
+      #expect(try await history("acme").count == 2)
+      // The other one's hook does something.
+      _ = try await vnfs("rebuild", "acme:2")
       generations = try await history("acme")
       #expect(generations.map(\.generation) == [1, 2, 3] && generations.last?.isCurrent == true)
-      #expect(try await vnfs("diff", "acme:1", "acme:3").contains("No file and no package is different"))
+      #expect(try await vnfs("diff", "acme:2", "acme:3").contains("etc/configured"))
 
       // Never while a node needs it, and they are named.
       try await appliance.run("node", "add", "52:54:00:00:00:01", "n0000")
