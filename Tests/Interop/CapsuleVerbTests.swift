@@ -109,7 +109,13 @@ struct CapsuleVerbTests {
       try file.seek(toOffset: 4096)
       try file.write(contentsOf: Data([~byte]))
       try file.close()
-      try await refused("verify", "acme", because: String(largest.prefix(12)))
+      // It is one's, or that of several which share it.
+      var damaged: [String] = []
+      for number in 1...3 {
+        let ended = try await appliance.command(["vnfs", "verify", "acme:\(number)"]).run(timeout: .seconds(300))
+        if !ended.succeeded { damaged.append(ended.errors) }
+      }
+      #expect(!damaged.isEmpty && damaged.allSatisfy { $0.contains(largest.prefix(12)) }, "\(damaged)")
       await appliance.stop()
     }
   }
