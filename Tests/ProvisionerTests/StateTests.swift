@@ -83,13 +83,16 @@ struct StateTests {
     let appliance = try await makeAppliance(directory)
     let own = [
       "init/10-a": "echo capsule a\n", "init/20-b": "echo capsule b\n", "init/30-c.server": "echo echo $NODENAME\n",
-      "ready/40-d": "echo ready\n",
+      "ready/40-d": "echo ready\n", "burn-in/50-e": "echo hot\n",
     ]
     _ = try await appliance.registerCapsule(
       "debian-12", digest: try makeCapsule("debian-12", in: appliance.content, nodescripts: own))
     let boot = try await appliance.ledger.bind(
       BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
     ).boot
+    // Also of a state that nobody else speaks of.
+    let why = try appliance.nodeWhy("n0000").scripts.map { "\($0.state)/\($0.name) \($0.level)" }
+    #expect(why.contains("burn-in/50-e vnfs/debian-12"), "\(why)")
     try directory.write("echo site a\n", to: "state/nodescripts/init/vnfs/debian-12/10-a")
     try directory.write("echo all b\n", to: "state/nodescripts/init/all/20-b")
     _ = try await appliance.registerCapsule(
