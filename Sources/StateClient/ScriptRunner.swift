@@ -101,8 +101,14 @@ package struct ScriptRunner {
   ) throws(SystemError) -> pid_t {
     let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
     var pid: pid_t = 0
-    var code = CStrings.with([path] + arguments, variables) { arguments, variables in
-      clinux_spawn(&pid, path, arguments, variables, output)
+    var code: CInt = 0
+    for _ in 0..<200 {
+      code = CStrings.with([path] + arguments, variables) { arguments, variables in
+        clinux_spawn(&pid, path, arguments, variables, output)
+      }
+      // What another thread starts at this moment has the file open for writing until it is its own program.
+      guard code == ETXTBSY else { break }
+      Clock.sleep(0.01)
     }
     if code == ENOEXEC {
       code = CStrings.with(["/bin/sh", path] + arguments, variables) { arguments, variables in

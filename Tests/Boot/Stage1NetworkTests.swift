@@ -183,8 +183,8 @@ struct Stage1RefusalTests {
   func corruptedFrame() async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in
-        let blob = try rootBlob(appliance.state)
-        let file = try FileHandle(forUpdating: URL(fileURLWithPath: blob))
+        let blob = try await rootParts(appliance).blob
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: "\(appliance.state)/blobs/sha256/\(blob)"))
         func flip() throws {
           try file.seek(toOffset: 30_000_000)
           let byte = try #require(try file.read(upToCount: 1)?.first)
@@ -207,21 +207,6 @@ struct Stage1RefusalTests {
 
   @Sendable private func isComplaint(_ text: String) -> Bool {
     text.contains(/the root needs \d+ MiB of memory and \d+ MiB beside it; \d+ MiB are free/)
-  }
-
-  /// The largest blob that is compressed with zstd: the other large one is an image.
-  private func rootBlob(_ state: String) throws -> String {
-    let directory = state + "/blobs/sha256"
-    var largest = (size: 0, path: "")
-    for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
-      let path = "\(directory)/\(name)"
-      let file = try #require(FileHandle(forReadingAtPath: path))
-      defer { try? file.close() }
-      guard try file.read(upToCount: 4) == Data([0x28, 0xB5, 0x2F, 0xFD]) else { continue }
-      let size = Int(try file.seekToEnd())
-      if size > largest.size { largest = (size, path) }
-    }
-    return largest.path
   }
 }
 

@@ -8,7 +8,7 @@ struct UnpackTests {
   @Test("gives the tree that GNU tar gives, in at most 64 MiB of memory", .timeLimit(.minutes(20)))
   func whole() async throws {
     try await withAppliance { site, appliance in
-      let (blob, index) = try await parts(appliance)
+      let (blob, index) = try await rootParts(appliance)
       let tree = site.directory + "/ours"
       let result = try await site.server.command(
         Appliance.nodeExecutable, "unpack", Site.serverAddress.description, blob, index, tree
@@ -57,7 +57,7 @@ struct UnpackTests {
         """, tree, try Cache.debianTree("bookworm")
       ).run(timeout: .seconds(300)).check()
       try await appliance.run("vnfs", "import", tree, "--name", "large", "--yes", timeout: .seconds(900))
-      let (blob, index) = try await parts(appliance, of: "large")
+      let (blob, index) = try await rootParts(appliance, of: "large")
       let ours = site.directory + "/ours"
       let result = try await site.server.command(
         Appliance.nodeExecutable, "unpack", Site.serverAddress.description, blob, index, ours
@@ -71,32 +71,5 @@ struct UnpackTests {
       ).run(timeout: .seconds(60)).check().output
       #expect(names == "40\n2\n")
     }
-  }
-
-  /// The digests of a capsule's root file system and of its frame index, in hexadecimal digits.
-  private func parts(
-    _ appliance: Appliance, of name: String = "debian-12"
-  ) async throws -> (blob: String, index: String) {
-    struct Capsule: Decodable { var digest: String }
-    struct Manifest: Decodable {
-      struct Layer: Decodable {
-        var mediaType: String
-        var digest: String
-      }
-      var layers: [Layer]
-    }
-    let digest = try await appliance.json(Capsule.self, "vnfs", "show", name).digest
-    let path = "\(appliance.state)/blobs/\(digest.replacing(":", with: "/"))"
-    let manifest = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
-    func layer(_ type: String) throws -> String {
-      guard let found = manifest.layers.first(where: { $0.mediaType == type }) else {
-        throw LabError("the capsule has no \(type)")
-      }
-      return String(found.digest.split(separator: ":").last ?? "")
-    }
-    return (
-      try layer("application/vnd.oci.image.layer.v1.tar+zstd"),
-      try layer("application/vnd.perseid.capsule.frameindex.v1")
-    )
   }
 }

@@ -25,7 +25,8 @@ struct SystemDHCPClientTests {
         case "dhclient":
           "exec dhclient -4 -d -pf \(directory)/pid -lf \(directory)/leases -sf /bin/true eth0"
         case "dhcpcd":
-          "mount -t tmpfs none /var/lib/dhcpcd; exec dhcpcd -4 -f /dev/null -c /bin/true --noarp -B eth0"
+          // Its files, by which it finds others of its kind.
+          "for d in /run /var/lib/dhcpcd; do mount -t tmpfs none $d; done; exec dhcpcd -4 -f /dev/null -c /bin/true --noarp -B eth0"
         default: "exec busybox udhcpc -f -i eth0 -s \(script)"
         }
       // Its network is what is looked at.

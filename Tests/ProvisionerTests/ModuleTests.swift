@@ -355,7 +355,7 @@ struct ModuleTests {
   @Test("A list of all nodes is made once for them all, and anew where a node, an address or a variable is another")
   func lists() async throws {
     let (appliance, boot) = try await prepared(try TestDirectory())
-    let list = "{{#nodes}}{{name}} {{address}}{{site}}\n{{/nodes}}"
+    let list = "{{#nodes}}{{name}} {{address}}{{#site}}{{site}}{{/site}}\n{{/nodes}}"
     _ = try await appliance.importModule(
       try Self.archive([
         "module.yaml": """
@@ -364,8 +364,8 @@ struct ModuleTests {
         description: Every node.
         roles: [init/all]
         variables: { site: { type: text } }
-        files: [{ path: /etc/list, template: list }, { path: /etc/own, template: own }]
-        """, "list": list, "own": list + "{{node.name}}",
+        files: [{ path: /etc/list, template: templates/list }, { path: /etc/own, template: templates/own }]
+        """, "templates/list": list, "templates/own": list + "{{node.name}}",
       ]))
     _ = try await appliance.activateModule("list", roles: [])
     let second = try await appliance.ledger.bind(

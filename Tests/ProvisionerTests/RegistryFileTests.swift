@@ -9,6 +9,16 @@ import Testing
 
 @Suite("The registry as a file")
 struct RegistryFileTests {
+  /// A module that is for one state, and active nowhere.
+  private static let early = [
+    "module.yaml": """
+    name: early
+    version: "1"
+    description: For one state.
+    files: [{ path: /etc/early, template: templates/early, states: [init] }]
+    """, "templates/early": "early\n",
+  ]
+
   /// A registry with something of everything.
   private func filled(_ directory: TestDirectory) async throws -> Appliance {
     let appliance = try await makeAppliance(directory)
@@ -28,7 +38,9 @@ struct RegistryFileTests {
     ] { _ = try await appliance.setNodes([node], key: key, value: value) }
     _ = try await appliance.setGroup("gpu", key: "var.A", value: "null")
     _ = try await appliance.setGroup("rack7", key: "vnfs", value: "rocky-9")
-    _ = try await appliance.importModule(try ModuleTests.archive(ModuleTests.motd))
+    for files in [ModuleTests.motd, Self.early] {
+      _ = try await appliance.importModule(try ModuleTests.archive(files))
+    }
     _ = try await appliance.activateModule("motd", roles: ["init/group/gpu", "init/node/login", "init/vnfs/rocky-9"])
     return appliance
   }
@@ -80,7 +92,9 @@ struct RegistryFileTests {
     }
     #expect(error.message.contains("modules.motd.active: there is no module 'motd' here: perseid module import"))
     #expect(try other.nodes([]).isEmpty)
-    _ = try await other.importModule(try ModuleTests.archive(ModuleTests.motd))
+    for files in [ModuleTests.motd, Self.early] {
+      _ = try await other.importModule(try ModuleTests.archive(files))
+    }
     let there = try await other.importRegistry(ImportRegistry(file: "r.yaml", text: file))
     #expect(there.missingCapsules == ["rocky-9"])
     #expect(
@@ -130,7 +144,7 @@ struct RegistryFileTests {
       ("perseid: 1\ngroups:\n  g: { vars: { PATH: x } }\n", "groups.g.vars.PATH"),
       ("perseid: 1\nmodules: { motd: { active: [init] } }\n", "modules.motd.active"),
       ("perseid: 1\nmodules: { motd: { active: init/node/n9 } }\n", "found init/node/n9, allowed are nodes of this"),
-      ("perseid: 1\nmodules: { motd: { version: 1, active: burn/all } }\n", "allowed are states that the module has"),
+      ("perseid: 1\nmodules: { early: { version: 1, active: burn/all } }\n", "allowed are states that the module has"),
       ("perseid: 1\ngroups: [a]\n", "groups: found a list"),
       ("perseid: 1\nnodes: {\n", "not YAML"),
     ])

@@ -61,27 +61,35 @@ package final class CapsuleCatalog: Sendable {
   /// The nodescripts that a generation carries for a state, by file name.
   /// - Throws: `ApplianceError` where the capsule is not whole.
   package func nodescripts(of digest: Digest, state: String) throws -> [String: [UInt8]] {
-    guard let blob = try files(of: digest).manifest.layer(MediaType.nodescripts) else { return [:] }
-    let bundle: FileBundle
-    if let known = scripts.withLock({ $0[blob.digest] }) {
-      bundle = known
-    } else {
-      do {
-        bundle = try FileBundle(decoding: try content.read(blob.digest, limit: FileBundle.blobLimit))
-      } catch {
-        throw ApplianceError(
-          .failed, "The nodescripts of the capsule \(digest) cannot be read: \(error). Import it again.")
-      }
-      scripts.withLock { scripts in
-        if scripts.count >= Self.cacheLimit { scripts.removeAll() }
-        scripts[blob.digest] = bundle
-      }
-    }
     var found: [String: [UInt8]] = [:]
-    for (path, file) in bundle.files where path.parent.bytes.elementsEqual(state.utf8) {
+    for (path, file) in try bundle(of: digest).files where path.parent.bytes.elementsEqual(state.utf8) {
       found[String(decoding: path.name, as: UTF8.self)] = file.content
     }
     return found
+  }
+
+  /// The states that a generation carries nodescripts for.
+  /// - Throws: `ApplianceError` where the capsule is not whole.
+  package func states(of digest: Digest) throws -> Set<String> {
+    Set(try bundle(of: digest).files.keys.map { String(decoding: $0.parent.bytes, as: UTF8.self) })
+  }
+
+  /// All nodescripts of a generation, as `STATE/NN-name`.
+  private func bundle(of digest: Digest) throws -> FileBundle {
+    guard let blob = try files(of: digest).manifest.layer(MediaType.nodescripts) else { return FileBundle() }
+    if let known = scripts.withLock({ $0[blob.digest] }) { return known }
+    let bundle: FileBundle
+    do {
+      bundle = try FileBundle(decoding: try content.read(blob.digest, limit: FileBundle.blobLimit))
+    } catch {
+      throw ApplianceError(
+        .failed, "The nodescripts of the capsule \(digest) cannot be read: \(error). Import it again.")
+    }
+    scripts.withLock { scripts in
+      if scripts.count >= Self.cacheLimit { scripts.removeAll() }
+      scripts[blob.digest] = bundle
+    }
+    return bundle
   }
 
   private func read(_ digest: Digest) throws -> BootFiles {

@@ -30,6 +30,7 @@ extension Appliance {
       let file = answer.bootFile?.replacing("http://\(server):", with: "http://APPLIANCE:")
       return WhyView.Answer(client: client, bootFile: file, reason: answer.reason)
     }
+    let states = states(with: try generation.map { try catalog.states(of: $0.digest) } ?? [])
     let scripts = try states.flatMap { state in
       let carried = try generation.map { try catalog.nodescripts(of: $0.digest, state: state) } ?? [:]
       return try nodescripts.scripts(
@@ -55,13 +56,14 @@ extension Appliance {
   }
 
   /// Every state that there is something for: in the order in which nodes come to them, then by name.
-  private var states: [String] {
+  /// - Parameter carried: Those that the node's capsule has scripts for.
+  private func states(with carried: Set<String>) -> [String] {
     var states = ["init"]
     while let last = states.last, let next = configuration.states.next(after: last), !states.contains(next) {
       states.append(next)
     }
     let modules = registry.read { $0.modules.values.flatMap(\.active) }.compactMap { ModuleRole($0)?.state }
-    let others = Set(configuration.states.named.keys).union(nodescripts.states).union(modules)
+    let others = Set(configuration.states.named.keys).union(nodescripts.states).union(modules).union(carried)
     return states + others.subtracting(states).sorted()
   }
 

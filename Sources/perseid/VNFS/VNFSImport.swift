@@ -63,12 +63,27 @@ struct VNFSImport: AsyncParsableCommand {
     } catch {
       // What was copied is of no use to anybody.
       hold = nil
-      _ = try? await Access.with(common) { try await $0.json(AdminRequest(.post, ["collection"])) }
+      await Self.collect(common)
       throw error
     }
     try await Self.register(
       capsule, name ?? capsule.config.name, common, output, origin: "import of \(source)", signers: signers,
       since: start)
+  }
+
+  /// Removes what a refused import has copied; says where that has to wait, or cannot be done.
+  private static func collect(_ common: CommonOptions) async {
+    do {
+      let done: CollectionView = try await Access.with(common) {
+        try await $0.get(AdminRequest(.post, ["collection"]))
+      }
+      guard done.postponed else { return }
+      printError(
+        "What was copied is still in the content store, which an import, an export or a build reads or writes. It "
+          + "goes when that has ended, with the appliance's next collection, or by: perseid vnfs gc")
+    } catch {
+      printError("What was copied is still in the content store: \(error) Remove it: perseid vnfs gc")
+    }
   }
 
   /// Gives a new capsule's name to the appliance, and shows what became of it.
