@@ -25,6 +25,8 @@ package final class StatusBoard: Sendable {
     var state: Double
     var contact: Double
     var step: Double?
+    /// Nothing was heard since this appliance was started, and these are the times of that.
+    var isFromDisk = false
   }
 
   private let registry: Registry
@@ -36,7 +38,8 @@ package final class StatusBoard: Sendable {
     self.registry = registry
     let (statuses, facts) = registry.read { ($0.statuses, $0.facts) }
     let clocks = statuses.mapValues { status in
-      Clocks(state: now.uptime, contact: now.uptime, step: status.stepSince == nil ? nil : now.uptime)
+      Clocks(
+        state: now.uptime, contact: now.uptime, step: status.stepSince == nil ? nil : now.uptime, isFromDisk: true)
     }
     state = Mutex(State(statuses: statuses, clocks: clocks, facts: facts))
   }
@@ -74,6 +77,7 @@ package final class StatusBoard: Sendable {
       status.generation = facts.generation ?? (isNew ? nil : status.generation)
       status.lastContact = now.time
       clocks.contact = now.uptime
+      clocks.isFromDisk = false
       state.statuses[node] = status
       state.clocks[node] = clocks
       if isNew { state.urgent.insert(node) } else if state.fresh[node] == nil { state.fresh[node] = now.time }
@@ -107,6 +111,7 @@ package final class StatusBoard: Sendable {
       status.detail = detail.isEmpty ? outcome.rawValue : "\(outcome.rawValue): \(detail)"
       status.lastContact = now.time
       clocks.contact = now.uptime
+      clocks.isFromDisk = false
       state.statuses[node] = status
       state.clocks[node] = clocks
       if state.fresh[node] == nil { state.fresh[node] = now.time }
@@ -201,6 +206,25 @@ package final class StatusBoard: Sendable {
   /// Seconds since a node was heard of, or since this appliance was started.
   package func secondsSinceContact(_ node: String, now: Moment = .now) -> Double? {
     state.withLock { $0.clocks[node].map { max(0, now.uptime - $0.contact) } }
+  }
+
+  /// Whether a node was heard of after this moment; `nil` where it was not heard of since this appliance was started.
+  package func wasHeard(_ node: String, after moment: Moment) -> Bool? {
+    state.withLock { state in
+      state.clocks[node].flatMap { $0.isFromDisk ? nil : $0.contact >= moment.uptime }
+    }
+  }
+
+  /// Seconds that a node has been in its state, or in the step under way: by the machine's own clock where this
+  /// appliance saw that begin.
+  package func secondsInPlace(_ node: String, now: Moment) -> Double? {
+    state.withLock { state in
+      guard let status = state.statuses[node], let clocks = state.clocks[node] else { return nil }
+      let seconds =
+        clocks.isFromDisk
+        ? now.time.seconds(since: status.stepSince ?? status.since) : now.uptime - (clocks.step ?? clocks.state)
+      return max(0, seconds)
+    }
   }
 
   /// Writes what changed; last contacts alone only where they have waited long enough, or for `all`.
