@@ -38,7 +38,7 @@ extension Appliance {
   private func hasReported(_ boot: Boot, _ status: NodeStatus?) -> Bool {
     guard let status else { return false }
     if status.boot == boot.id { return true }
-    // Both times of the wall's clock are from the disk only where an appliance before this one saw both.
+    // Of what an appliance before this one bound and heard, only the wall clock's times are left.
     guard let bound = ledger.bound(boot) else {
       return board.wasHeard(boot.node, after: ledger.started) ?? (status.lastContact >= boot.bound)
     }
