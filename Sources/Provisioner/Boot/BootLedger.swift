@@ -213,8 +213,8 @@ package final class BootLedger: Sendable {
       let generation = view.capsules[effective.vnfs]?.currentGeneration
       var boot = Boot(
         id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now.time,
-        address: request.address,
-        vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+        address: request.address, vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+      boot.number = (view.lastBoot(of: node.name)?.number ?? 0) + 1
       if node.isHeld { boot.heldArguments = effective.kernelArgs }
       if let existing = view.boots[attempt.id] {
         if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs,
@@ -222,6 +222,7 @@ package final class BootLedger: Sendable {
         {
           return ([], nil)
         }
+        boot.number = existing.number
         boot.opened = existing.opened
         boot.bound = existing.bound
         boot.address = request.address ?? existing.address

@@ -119,7 +119,9 @@ package struct RegistryView: Sendable {
     revision = snapshot.revision
     // Records come in the order of their keys; boots have an order of their own.
     for (name, identifiers) in bootsByNode {
-      let sorted = identifiers.compactMap { boots[$0] }.sorted { ($0.bound, $0.id) < ($1.bound, $1.id) }
+      let sorted = identifiers.compactMap { boots[$0] }.sorted {
+        ($0.number ?? 0, $0.bound, $0.id) < ($1.number ?? 0, $1.bound, $1.id)
+      }
       bootsByNode[name] = sorted.map(\.id)
     }
     bootByAddress = [:]
