@@ -18,13 +18,16 @@ struct StuckTests {
     let appliance = try await makeAppliance(directory, adjust)
     _ = try await appliance.registerCapsule("debian-12", digest: try makeCapsule("debian-12", in: appliance.content))
     let bound = try await appliance.ledger.bind(BootLedger.Request(mac: mac(1), phase: .script), now: start)
+    return (appliance, states(of: appliance), bound.boot)
+  }
+
+  private func states(of appliance: Appliance) -> StateService {
     let maker = PlanMaker(
       tree: appliance.nodescripts, modules: appliance.moduleStore, files: appliance.planFiles,
       rendered: RenderedContent(), catalog: appliance.catalog,
       settings: appliance.configuration.states)
-    let states = StateService(
+    return StateService(
       registry: appliance.registry, ledger: appliance.ledger, board: appliance.board, maker: maker)
-    return (appliance, states, bound.boot)
   }
 
   private let origin = StateService.Origin(client: IPv4Address(10, 0, 0, 21), server: IPv4Address(10, 0, 0, 1))
@@ -102,6 +105,16 @@ struct StuckTests {
     again.noticeDelays(now: .now)
     #expect(try again.nodeStatus([]).first?.condition == .stuck)
     #expect(try again.nodeSummary().troubles.first?.step == "20-disk")
+    // It is heard of again and has not moved: it is stuck since it was.
+    let now = Moment.now
+    try self.step("20-disk", .progress, "init", boot, self.states(of: again), at: now)
+    let later = Moment(time: start.time.adding(seconds: 3 * 3600), uptime: now.uptime + 10)
+    let view = again.status(try again.select([])[0], later)
+    #expect(view.condition == .stuck && view.detail == "stuck in init, step 20-disk for 3 h")
+    // Of the next step this appliance has seen the begin.
+    try self.step("30-users", .started, "init", boot, self.states(of: again), at: now.adding(seconds: 20))
+    let last = Moment(time: start.time.adding(seconds: 3 * 3600), uptime: now.uptime + 60)
+    #expect(again.status(try again.select([])[0], last).detail == "stuck in init, step 30-users for 40 s")
     try await again.close()
   }
 

@@ -47,7 +47,8 @@ package final class BootLedger: Sendable {
 
   private let registry: Registry
   private let timeline: Timeline
-  package let started: Moment
+  /// From when on boots are measured that an appliance before this one bound.
+  private let started: Moment
   private let state = Mutex(State())
   /// What is tried with each machine's firmware.
   package let trials: FirmwareTrials
@@ -116,11 +117,11 @@ package final class BootLedger: Sendable {
   }
 
   private func open(_ mac: MACAddress, _ now: Moment, _ state: inout State) {
+    let binding = state.attempts[mac]?.binding
     if state.attempts.count >= Self.machineLimit {
       let cut = state.attempts.values.map(\.lastSeen.uptime).sorted()[Self.machineLimit / 2]
       state.attempts = state.attempts.filter { $0.value.lastSeen.uptime > cut }
     }
-    let binding = state.attempts[mac]?.binding
     state.attempts[mac] = Attempt(
       id: Self.newID(), opened: now.time, lastSeen: now, phase: .firmware, binding: binding)
   }

@@ -38,11 +38,12 @@ extension Appliance {
   private func hasReported(_ boot: Boot, _ status: NodeStatus?) -> Bool {
     guard let status else { return false }
     if status.boot == boot.id { return true }
-    // Of what an appliance before this one bound and heard, only the wall clock's times are left.
+    let heard = board.lastHeard(boot.node)
     guard let bound = ledger.bound(boot) else {
-      return board.wasHeard(boot.node, after: ledger.started) ?? (status.lastContact >= boot.bound)
+      // Of what an appliance before this one bound and heard, only the wall clock's times are left.
+      return heard != nil || status.lastContact >= boot.bound
     }
-    return board.wasHeard(boot.node, after: bound) ?? false
+    return heard.map { $0 >= bound.uptime } ?? false
   }
 
   private func booting(
