@@ -37,11 +37,10 @@ static int spawn(int *pid, char *const arguments[], int input, int output, int e
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
-  if (more & POSIX_SPAWN_SETPGROUP) {
-    // No Ctrl-C of the terminal's comes to a group of its own; who asks it to end is to be heard.
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-  }
+  // Who asks it to end is to be heard.
+  sigaddset(&defaults, SIGTERM);
+  // No Ctrl-C of the terminal's comes to a group of its own.
+  if (more & POSIX_SPAWN_SETPGROUP) sigaddset(&defaults, SIGINT);
   if ((failure = posix_spawn_file_actions_adddup2(&actions, input, 0)) == 0 &&
       (failure = posix_spawn_file_actions_adddup2(&actions, output, 1)) == 0 &&
       (errors < 0 || (failure = posix_spawn_file_actions_adddup2(&actions, errors, 2)) == 0) &&
