@@ -142,7 +142,7 @@ package struct StateService: Sendable {
     let defaults = registry.defaults
     let (known, boot) = registry.read { view in
       let named = report.boot.flatMap { view.boots[$0] }
-      let node = macs.lazy.compactMap { view.node(with: $0) }.first ?? named.flatMap { view.node(named: $0.node) }
+      let node = macs.firstAnswer { view.node(with: $0) } ?? named.flatMap { view.node(named: $0.node) }
       return (node.map { view.effective($0, defaults) }, named?.node == node?.name ? named : nil)
     }
     if let known, let boot, report.state != "init" || boot.digest != nil { return (known, boot) }
@@ -199,7 +199,7 @@ package struct StateService: Sendable {
     }
     let (node, boot) = registry.read { view in
       let boot = report.boot.flatMap { view.boots[$0] }
-      return (macs.lazy.compactMap { view.node(with: $0) }.first, boot)
+      return (macs.firstAnswer { view.node(with: $0) }, boot)
     }
     let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
     if let boot, boot.node == node?.name {
