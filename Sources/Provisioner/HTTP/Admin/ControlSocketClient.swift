@@ -127,6 +127,7 @@ package struct ControlSocketClient: AdminConnection {
       case .delete: .DELETE
       }
     var headers: HTTPHeaders = ["Host": "localhost", "Connection": "close"]
+    if let lastEventID = request.lastEventID { headers.add(name: "Last-Event-ID", value: lastEventID) }
     if let body = request.body {
       headers.add(name: "Content-Type", value: "application/json")
       headers.add(name: "Content-Length", value: String(body.count))
