@@ -49,6 +49,11 @@ struct CapsuleVerbTests {
 
       // Unmounted: the next generation has the change.
       _ = try await vnfs("mount", "acme")
+      // What runs in the shell hears of Ctrl-C, which perseid itself leaves to it.
+      let status = try await vnfs("shell", "acme", "--", "/bin/busybox", "cat", "/proc/self/status")
+      let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }?.split(separator: "\t").last
+      let signals = try #require(ignored.flatMap { UInt64($0, radix: 16) })
+      #expect(signals & (1 << (SIGINT - 1) | 1 << (SIGQUIT - 1)) == 0, "\(signals)")
       #expect(!exists(tree + "/etc/closed"))
       try Data("kept\n".utf8).write(to: URL(fileURLWithPath: tree + "/etc/changed"))
       let hook = tree + "/etc/perseid/hooks/configure"

@@ -73,7 +73,7 @@ package struct TreeRoom {
     // A group of its own hears of Ctrl-C from here alone, once; a shell stays in that of the terminal.
     let failure =
       isInteractive
-      ? clinux_spawn_filter(&process, &arguments, 0, 1) : clinux_spawn_tool(&process, &arguments, null.number, 2)
+      ? clinux_spawn_interactive(&process, &arguments) : clinux_spawn_tool(&process, &arguments, null.number, 2)
     guard failure == 0 else {
       throw CapsuleError(
         .tool, "The program 'unshare' cannot be started: \(CapsuleError.text(of: failure))",
