@@ -23,7 +23,7 @@ unsigned clinux_device_minor(uint64_t device) { return minor(device); }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
-static int spawn(int *pid, char *const arguments[], int input, int output, int errors, short more) {
+static int spawn(int *pid, char *const arguments[], int input, int output, int errors, short more, int is_interrupted) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int failure = posix_spawn_file_actions_init(&actions);
@@ -37,10 +37,11 @@ static int spawn(int *pid, char *const arguments[], int input, int output, int e
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
-  if (more & POSIX_SPAWN_SETPGROUP) {
-    // No Ctrl-C of the terminal's comes to a group of its own; who asks it to end is to be heard.
+  // Who asks it to end is to be heard.
+  sigaddset(&defaults, SIGTERM);
+  if (is_interrupted) {
     sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
+    sigaddset(&defaults, SIGQUIT);
   }
   if ((failure = posix_spawn_file_actions_adddup2(&actions, input, 0)) == 0 &&
       (failure = posix_spawn_file_actions_adddup2(&actions, output, 1)) == 0 &&
@@ -58,9 +59,11 @@ static int spawn(int *pid, char *const arguments[], int input, int output, int e
 }
 
 int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output) {
-  return spawn(pid, arguments, input, output, -1, 0);
+  return spawn(pid, arguments, input, output, -1, 0, 0);
 }
 
+int clinux_spawn_interactive(int *pid, char *const arguments[]) { return spawn(pid, arguments, 0, 1, -1, 0, 1); }
+
 int clinux_spawn_tool(int *pid, char *const arguments[], int input, int output) {
-  return spawn(pid, arguments, input, output, output, POSIX_SPAWN_SETPGROUP);
+  return spawn(pid, arguments, input, output, output, POSIX_SPAWN_SETPGROUP, 1);
 }

@@ -35,6 +35,13 @@ package struct IPv4Address: Hashable, Sendable, Comparable {
   }
 }
 
+extension IPv4Address {
+  package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  /// As ``MACAddress`` has it.
+  package func _rawHashValue(seed: Int) -> Int { rawValue._rawHashValue(seed: seed) }
+}
+
 extension IPv4Address: LosslessStringConvertible {
   /// Four decimal numbers from 0 to 255 joined by dots, without leading zeros (which some read as octal).
   package init?(_ description: String) {

@@ -48,6 +48,14 @@ package struct MACAddress: Hashable, Sendable, Comparable {
   }
 }
 
+extension MACAddress {
+  package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  /// As a key of a dictionary: one number is hashed faster than through a hasher, and by the same keyed function, so
+  /// that nobody on the network can choose addresses that collide.
+  package func _rawHashValue(seed: Int) -> Int { rawValue._rawHashValue(seed: seed) }
+}
+
 extension MACAddress: LosslessStringConvertible {
   /// Six pairs of hexadecimal digits in either case, separated by `:` or `-`, or twelve digits alone.
   package init?(_ description: String) {

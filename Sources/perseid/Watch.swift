@@ -10,7 +10,8 @@ struct Watch: AsyncParsableCommand {
     abstract: "Follow boots live, until Ctrl-C.",
     discussion: """
       On a terminal: a line for each node that boots or is in trouble, drawn anew as things happen. Elsewhere, and \
-      with --lines: a line for each event. NO_COLOR in the environment takes the colours away.
+      with --lines: a line for each event. NO_COLOR in the environment takes the colours away. Where the appliance is \
+      started anew, it goes on with what happened since.
       """)
 
   @Argument(help: "Only this node (default: all).", completion: Names.nodes)
@@ -43,20 +44,24 @@ struct Watch: AsyncParsableCommand {
 
   private func follow() async throws {
     try await Access.with(common) { access in
-      var events = EventLines()
+      var events = EventFollower(access.connection, request)
       let view = TimelineView(start: .now, width: terminalWidth(), showsNames: node == nil)
       var quarters = Quarters()
-      var isHeaded = output.json
-      try await access.connection.stream(request) { piece in
-        if !isHeaded { try show(view.heading) }
-        isHeaded = true
-        for json in try events.take(piece) {
-          if output.json {
-            try show(String(decoding: json, as: UTF8.self) + "\n")
-          } else {
-            let event: TimelineEvent = try Access.decode(json)
-            if quarters.isWorthALine(event) { try show(view.line(event)) }
-          }
+      var wasThere = false
+      try await events.follow { item in
+        switch item {
+        case .there:
+          if wasThere { printError("perseid watch: the appliance is there again.") }
+          if !wasThere, !output.json { try show(view.heading) }
+          wasThere = true
+        case .away: printError("perseid watch: the appliance has stopped; waiting until it is there again.")
+        case .lost(let count):
+          let number = count.map { "\($0)" } ?? "an unknown number of"
+          printError("perseid watch: \(number) events that happened before the next one are not shown.")
+        case .event(let json):
+          if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
+          let event: TimelineEvent = try Access.decode(json)
+          if quarters.isWorthALine(event) { try show(view.line(event)) }
         }
       }
     }
@@ -72,20 +77,29 @@ struct Watch: AsyncParsableCommand {
         defer { tasks.cancelAll() }
         tasks.addTask {
           while true {
+            try await Task.sleep(for: .milliseconds(250))
+            try screen.draw(board.now)
+          }
+        }
+        tasks.addTask {
+          while true {
             let start = ContinuousClock.now
-            for _ in 0..<20 {
-              try await Task.sleep(for: .milliseconds(250))
-              try screen.draw(board.now)
-            }
-            board.refresh(try await access.get(status))
+            try await Task.sleep(for: .seconds(5))
+            // An appliance that has stopped says so by its events; it is asked again when it is there again.
+            if let nodes: [NodeStatusView] = try? await access.get(status) { board.refresh(nodes) }
             // With very many nodes the list is asked for less often.
             try await Task.sleep(for: (ContinuousClock.now - start - .seconds(5)) * 10)
           }
         }
         tasks.addTask {
-          var lines = EventLines()
-          try await access.connection.stream(request) { piece in
-            for json in try lines.take(piece) { board.take(try Access.decode(json)) }
+          var events = EventFollower(access.connection, request)
+          try await events.follow { item in
+            switch item {
+            case .event(let json): board.take(try Access.decode(json))
+            case .there: board.answers(true)
+            case .away: board.answers(false)
+            case .lost: break
+            }
           }
         }
         try await tasks.next()
@@ -102,6 +116,8 @@ private final class SharedBoard: Sendable {
   func refresh(_ nodes: [NodeStatusView]) { board.withLock { $0.refresh(nodes, now: .now) } }
 
   func take(_ event: TimelineEvent) { board.withLock { $0.take(event) } }
+
+  func answers(_ doesAnswer: Bool) { board.withLock { $0.silentSince = doesAnswer ? nil : .now } }
 }
 
 /// Of a step's progress a line for each quarter of the way.
@@ -144,27 +160,5 @@ final class WatchScreen: Sendable {
     guard last.withLock({ $0 != lines }) else { return }
     last.withLock { $0 = lines }
     try show("\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
-  }
-}
-
-/// Takes server-sent events apart (HTML standard, section 9.2): the data of each that has no other name.
-struct EventLines {
-  private var rest: [UInt8] = []
-  private var isOther = false
-  /// Longest line that is kept, in bytes.
-  private static let limit = 1 << 20
-
-  mutating func take(_ piece: [UInt8]) throws -> [[UInt8]] {
-    rest += piece
-    guard rest.count <= Self.limit else { throw ApplianceError(.failed, "The appliance sends lines without an end.") }
-    var found: [[UInt8]] = []
-    var lines = rest.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    rest = lines.popLast().map(Array.init) ?? []
-    for line in lines {
-      if line.isEmpty { isOther = false }
-      if line.starts(with: "event: ".utf8) { isOther = true }
-      if line.starts(with: "data: ".utf8), !isOther { found.append(Array(line.dropFirst(6))) }
-    }
-    return found
   }
 }

@@ -34,6 +34,15 @@ struct OtherInitTests {
     // Ends the client that runs it, the first time.
     try "#!/bin/sh\n[ -e /run/ended ] || { : > /run/ended; kill $PPID; sleep 60; }\n"
       .write(toFile: scripts + "/70-end-client", atomically: true, encoding: .utf8)
+    // The kernel has unpacked both images: microcode that the root brings, and what is behind it.
+    let scriptsBefore = appliance.state + "/nodescripts/init/all"
+    try FileManager.default.createDirectory(atPath: scriptsBefore, withIntermediateDirectories: true)
+    try """
+    #!/bin/sh
+    own=/newroot/usr/lib/firmware/intel-ucode/06-00-00
+    if [ -e "$own" ]; then /bin/busybox cmp "$own" /kernel/x86/microcode/GenuineIntel.bin; else [ ! -e /kernel ]; fi
+
+    """.write(toFile: scriptsBefore + "/60-microcode", atomically: true, encoding: .utf8)
     let watch = try RunningProcess(appliance.command("watch"))
     defer { watch.signal(15) }
     var machines: [Machine] = []
@@ -46,6 +55,8 @@ struct OtherInitTests {
     }
     for (name, machine) in zip(inits, machines) {
       try await appliance.node(of: machine, reaches: "ready", within: bootBound)
+      let timeline = try await appliance.run("node", "timeline", "with-\(name)")
+      #expect(timeline.contains("60-microcode done"), "\(timeline)")
       do {
         // Twice: the client lives again, and has come back after its interval.
         var position = 0

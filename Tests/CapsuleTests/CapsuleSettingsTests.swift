@@ -19,6 +19,7 @@ import Testing
     root: { modes: [ram, overlay], default: overlay }
     nodescripts: /opt/acme/scripts
     hooks: { configure: /opt/acme/setup }
+    hookSeconds: 60
 
     """
 
@@ -30,6 +31,7 @@ import Testing
     #expect(settings.firmware == .init(add: ["extra", "single.bin"], omit: ["acme"]))
     #expect(settings.rootModes == [.overlay, .ram])
     #expect(settings.nodescripts == "opt/acme/scripts" && settings.hooks == [.configure: "opt/acme/setup"])
+    #expect(settings.hookSeconds == 60 && CapsuleSettings().hookSeconds == 3600)
     #expect(try CapsuleSettings.parse(yaml: "", file: "f") == CapsuleSettings())
     #expect(try CapsuleSettings.parse(yaml: "kernelArgs: a  b", file: "f").kernelArguments == "a b")
     #expect(try CapsuleSettings.parse(yaml: "root: { default: overlay }", file: "f").rootModes == [.overlay, .ram])
@@ -50,6 +52,7 @@ import Testing
       ("root: { modes: ram, default: overlay }", 1, "root.default", "allowed is one of those under modes"),
       ("hooks:\n  configure: bin/x", 2, "hooks.configure", "an absolute path in the tree"),
       ("hooks:\n  start: /x", 2, "hooks.start", "configure, mount, umount, close, livesync"),
+      ("hookSeconds: 0", 1, "hookSeconds", "found '0'"),
       ("name: a\nname: b", 1, "name", "found twice"),
       ("name: [", 2, nil, "it is not YAML"),
       ("- a", 1, nil, "found a list, allowed is a mapping"),

@@ -116,19 +116,20 @@ struct MountTests {
     let path = mounts.path(of: "acme")
     let before = try state.run("cd '\(path)'; find . -printf '%P|%y|%m|%T@|%s\\n' | sort")
     let room = TreeRoom(directory: path)
-    func shell(_ script: String) throws -> Int32 {
-      try room.run(["/bin/sh", "-c", script], isInteractive: false, environment: ["VNFS": "acme"])
+    func shell(_ script: String) async throws -> Int32? {
+      try await room.run(
+        ["/bin/sh", "-c", script], isInteractive: false, environment: ["VNFS": "acme"], timeLimit: 600)
     }
     #expect(
-      try shell("test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme")
-        == 0)
-    #expect(try shell("exit 7") == 7)
+      try await shell(
+        "test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme") == 0)
+    #expect(try await shell("exit 7") == 7)
     if FileManager.default.isReadableFile(atPath: "/etc/resolv.conf") {
       let own = try Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf"))
-      if !own.isEmpty { #expect(try shell("test -s /etc/resolv.conf") == 0) }
+      if !own.isEmpty { #expect(try await shell("test -s /etc/resolv.conf") == 0) }
     }
     #expect(try state.run("cd '\(path)'; find . -printf '%P|%y|%m|%T@|%s\\n' | sort") == before)
-    #expect(try shell("sleep 1000 & touch /etc/made") == 0)
+    #expect(try await shell("sleep 1000 & touch /etc/made") == 0)
     #expect(FileManager.default.fileExists(atPath: path + "/etc/made"))
     try mounts.remove("acme")
   }
@@ -145,8 +146,9 @@ struct MountTests {
     try mounts.mount(capsule, name: "acme", generation: 1, from: store)
     let room = TreeRoom(directory: mounts.path(of: "acme"))
     #expect(
-      try room.run(
-        ["/bin/sh", "-c", "test -e /etc/resolv.conf && ! grep -q own /etc/resolv.conf"], isInteractive: false)
+      try await room.run(
+        ["/bin/sh", "-c", "test -e /etc/resolv.conf && ! grep -q own /etc/resolv.conf"], isInteractive: false,
+        timeLimit: 600)
         == 0)
     let again = try await build(mounts.path(of: "acme"))
     #expect(try again.contents(in: store) == capsule.contents(in: store))
@@ -165,10 +167,14 @@ struct MountTests {
     let capsule = try await build()
     try mounts.mount(capsule, name: "acme", generation: 1, from: store)
     let path = mounts.path(of: "acme")
-    #expect(try CapsuleHooks.run(.mount, in: path, environment: ["VNFS": "acme"]))
+    #expect(try await CapsuleHooks.run(.mount, in: path, environment: ["VNFS": "acme"]))
     #expect(try String(contentsOfFile: path + "/etc/from-hook", encoding: .utf8) == "acme\n")
     #expect(!FileManager.default.fileExists(atPath: "/etc/from-hook"))
-    #expect { try CapsuleHooks.run(.umount, in: path, environment: [:]) } throws: { "\($0)".contains("exit code 3") }
-    #expect(try !CapsuleHooks.run(.close, in: path, environment: [:]))
+    await #expect {
+      try await CapsuleHooks.run(.umount, in: path, environment: [:])
+    } throws: {
+      "\($0)".contains("exit code 3")
+    }
+    #expect(try await !CapsuleHooks.run(.close, in: path, environment: [:]))
   }
 }

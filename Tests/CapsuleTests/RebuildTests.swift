@@ -69,7 +69,7 @@ struct RebuildTests {
     await #expect {
       try await rebuild(capsule)
     } throws: {
-      "\($0)".contains("/etc/perseid/hooks/configure ended with exit code 3") && "\($0)".contains("nothing was kept")
+      "\($0)".contains("/etc/perseid/hooks/configure, ended with exit code 3") && "\($0)".contains("nothing was kept")
     }
     #expect(try state.run("find blobs -type f | sort; ls tmp") == before)
   }

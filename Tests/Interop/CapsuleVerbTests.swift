@@ -49,6 +49,11 @@ struct CapsuleVerbTests {
 
       // Unmounted: the next generation has the change.
       _ = try await vnfs("mount", "acme")
+      // What runs in the shell hears of Ctrl-C, which perseid itself leaves to it.
+      let status = try await vnfs("shell", "acme", "--", "/bin/busybox", "cat", "/proc/self/status")
+      let ignored = status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") }?.split(separator: "\t").last
+      let signals = try #require(ignored.flatMap { UInt64($0, radix: 16) })
+      #expect(signals & (1 << (SIGINT - 1) | 1 << (SIGQUIT - 1)) == 0, "\(signals)")
       #expect(!exists(tree + "/etc/closed"))
       try Data("kept\n".utf8).write(to: URL(fileURLWithPath: tree + "/etc/changed"))
       let hook = tree + "/etc/perseid/hooks/configure"
@@ -78,6 +83,22 @@ struct CapsuleVerbTests {
       generations = try await history("acme")
       #expect(generations.map(\.generation) == [1, 2, 3] && generations.last?.isCurrent == true)
       #expect(try await vnfs("diff", "acme:2", "acme:3").contains("etc/configured"))
+
+      // Ctrl-C ends a hook that would not end, and nothing is left mounted.
+      _ = try await vnfs("mount", "acme")
+      try Data("#!/bin/sh\necho the hook has begun >&2\nsleep 100000\n".utf8)
+        .write(to: URL(fileURLWithPath: tree + "/etc/perseid/hooks/mount"))
+      try FileManager.default.setAttributes(
+        [.posixPermissions: 0o755], ofItemAtPath: tree + "/etc/perseid/hooks/mount")
+      _ = try await vnfs("umount", "acme")
+      let mounting = try RunningProcess(appliance.command("vnfs", "mount", "acme"))
+      try await mounting.log.line(containing: "the hook has begun", within: .seconds(300))
+      #expect(exists(tree))
+      mounting.signal(SIGINT)
+      let ended = try await mounting.exit(within: .seconds(300))
+      #expect(ended != .exited(0))
+      #expect(!exists(tree))
+      _ = try await vnfs("rollback", "acme", "3", "--yes")
 
       // Never while a node needs it, and they are named.
       try await appliance.run("node", "add", "52:54:00:00:00:01", "n0000")
@@ -111,7 +132,7 @@ struct CapsuleVerbTests {
       try file.close()
       // It is one's, or that of several which share it.
       var damaged: [String] = []
-      for number in 1...3 {
+      for number in 1...4 {
         let ended = try await appliance.command(["vnfs", "verify", "acme:\(number)"]).run(timeout: .seconds(300))
         if !ended.succeeded { damaged.append(ended.errors) }
       }

@@ -74,6 +74,7 @@ struct RogueServerTests {
         let event = try await watch.log.line(containing: "other server", within: .seconds(20))
         #expect(event.contains("\(Self.address)") && event.contains("\(card)"))
         await appliance.kill()
+        try await watch.log.line(containing: "the appliance has stopped", within: .seconds(60))
 
         let alone = try await doctor(appliance)
         #expect(others(alone.findings).map(\.ok) == [false])
@@ -83,6 +84,9 @@ struct RogueServerTests {
         let line = try #require(
           try await appliance.log?.line(containing: "another DHCP server answers", within: .seconds(20)))
         #expect(line.contains("\(Self.address)") && line.contains("\(card)"))
+        // Who watches goes on with what happens now.
+        try await watch.log.line(containing: "the appliance is there again", within: .seconds(60))
+        try await watch.log.line(containing: "an unknown number of events", within: .seconds(60))
         let info = try await appliance.run("info")
         #expect(info.contains("\(Self.address), card \(card)"), "\(info)")
         await other.stop()

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Admission of nodes")
 struct AdmissionTests {
-  private let start = Timestamp(milliseconds: 1_000_000)
+  private let start = Moment(time: Timestamp(milliseconds: 1_000_000), uptime: 1000)
 
   @Test("lets so many in, keeps who is in, and lets the next in when one has its root or its time is over")
   func places() {
@@ -23,6 +23,21 @@ struct AdmissionTests {
     #expect(admission.admit("n3", now: start.adding(seconds: Admission.boundSeconds + 1)) == nil)
     let open = Admission(limit: 0)
     for number in 0..<100 { #expect(open.admit("n\(number)", now: start) == nil) }
+  }
+
+  @Test("is measured by the machine's own clock: a wall clock that jumps frees no place and holds none")
+  func jumps() {
+    func moment(after seconds: Double, jump: Double) -> Moment {
+      Moment(time: start.time.adding(seconds: jump), uptime: start.uptime + seconds)
+    }
+    let admission = Admission(limit: 1)
+    #expect(admission.admit("n0", now: start) == nil)
+    #expect(admission.admit("n1", now: moment(after: 10, jump: 1e6)) == 1)
+    #expect(admission.admit("n1", now: moment(after: Admission.boundSeconds + 1, jump: -1e6)) == nil)
+    let correction = CapsuleCorrection()
+    #expect(correction.isDue("n0", now: start))
+    #expect(!correction.isDue("n0", now: moment(after: 10, jump: 1e6)))
+    #expect(correction.isDue("n0", now: moment(after: CapsuleCorrection.boundSeconds + 1, jump: -1e6)))
   }
 
   private func plan(_ appliance: Appliance, _ state: String, _ boot: String?, _ card: MACAddress) async throws -> Plan {

@@ -171,6 +171,40 @@ struct BootLedgerTests {
     try await appliance.close()
   }
 
+  @Test("A wall clock that jumps ends no attempt of a machine, and lets none go on", arguments: [1e6, -1e6])
+  func jumps(jump: Double) async throws {
+    let directory = try TestDirectory()
+    let appliance = try await makeAppliance(directory)
+    let start = Moment(time: Timestamp(milliseconds: 1_790_000_000_000), uptime: 1000)
+    func after(_ seconds: Double) -> Moment {
+      Moment(time: start.time.adding(seconds: jump), uptime: start.uptime + seconds)
+    }
+    appliance.ledger.discovered(mac(1), by: .pxeFirmware, now: start)
+    let first = appliance.ledger.attemptID(of: mac(1))
+    appliance.ledger.discovered(mac(1), by: .ipxe, now: after(10))
+    #expect(appliance.ledger.attemptID(of: mac(1)) == first)
+    appliance.ledger.discovered(mac(1), by: .ipxe, now: Moment(time: start.time, uptime: start.uptime + 200))
+    #expect(appliance.ledger.attemptID(of: mac(1)) != first)
+    // After a restart only the wall clock is left: a boot whose time is far from it, on either side, is over.
+    let boot = try await appliance.ledger.bind(.init(mac: mac(1), phase: .script), now: start).boot
+    try await appliance.close()
+    let again = try await makeAppliance(directory)
+    let next = try await again.ledger.bind(.init(mac: mac(1), phase: .script), now: after(10)).boot
+    #expect(next.id != boot.id)
+    try await again.close()
+  }
+
+  @Test("How long a download took is told by the machine's own clock", arguments: [1e6, -1e6])
+  func downloadSeconds(jump: Double) throws {
+    let meter = BlobMeter()
+    let digest = try #require(Digest(bytes: [UInt8](repeating: 1, count: 32)))
+    let start = Moment(time: Timestamp(milliseconds: 1_790_000_000_000), uptime: 1000)
+    #expect(meter.begins(digest, boot: "b", now: start))
+    let end = Moment(time: start.time.adding(seconds: jump), uptime: 1004)
+    let delivered = try #require(meter.delivered(10, of: digest, size: 10, boot: "b", now: end))
+    #expect(delivered.seconds == 4)
+  }
+
   @Test("A boot keeps the generation it began with; the next one gets what is assigned then")
   func generation() async throws {
     let appliance = try await prepared()

@@ -123,7 +123,8 @@ struct DiscoveryTests {
       view.apply(Batch(revision: Revision(number + 1), changes: try Registry.changes(from: nil, to: node)))
     }
     #expect(view.heldNodes == 3)
-    var node = try #require(view.node(named: "held-1"))
+    let held = view.node(named: "held-1")
+    var node = try #require(held)
     node.isHeld = false
     view.apply(Batch(revision: 9, changes: try Registry.changes(from: view.node(named: "held-1"), to: node)))
     view.apply(Batch(revision: 10, changes: try Registry.changes(from: view.node(named: "held-2"), to: nil)))

@@ -80,7 +80,7 @@ struct GenerationTests {
     let appliance = try await makeAppliance(try TestDirectory())
     let digest = try await register("1", in: appliance)
     _ = try await register("1", as: "other", in: appliance)
-    let start = Timestamp.now
+    let start = Moment.now
     let request = BootLedger.Request(mac: mac(1), address: IPv4Address(10, 0, 0, 21), phase: .script)
     let boot = try await appliance.ledger.bind(request, now: start).boot
     let node = boot.node
@@ -101,7 +101,7 @@ struct GenerationTests {
     let later = start.adding(seconds: 4000)
     let next = try await appliance.ledger.bind(request, now: later).boot
     #expect(next.vnfs == "other" && next.id != boot.id)
-    let collected = try await appliance.collect(now: later.adding(seconds: 1))
+    let collected = try await appliance.collect(now: later.adding(seconds: 1).time)
     #expect(collected.blobs > 0 && !collected.postponed)
     #expect(!appliance.content.contains(digest))
     try await appliance.close()

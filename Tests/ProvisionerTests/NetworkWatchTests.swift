@@ -51,7 +51,7 @@ struct NetworkWatchTests {
     for number in 1...200 {
       appliance.network.heard(
         OtherServer(address: IPv4Address(rawValue: UInt32(number)), card: mac(number)),
-        now: Timestamp(milliseconds: Int64(number)))
+        now: Moment(time: Timestamp(milliseconds: Int64(number)), uptime: Double(number)))
     }
     #expect(appliance.network.view.otherServers.map(\.mac) == (137...200).map { mac($0) })
     try await appliance.close()

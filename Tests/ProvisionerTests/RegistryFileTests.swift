@@ -140,6 +140,11 @@ struct RegistryFileTests {
         "perseid: 1\nnodes:\n  n1: { mac: '52:54:00:00:00:01' }\n  n2: { mac: '52:54:00:00:00:01' }\n",
         "line 4: nodes.n2.mac: The hardware address 52:54:00:00:00:01 belongs to node n1"
       ),
+      (
+        "perseid: 1\nnodes:\n  n1: { mac: '52:54:00:00:00:01', address: 10.0.0.9 }\n"
+          + "  n2: { mac: '52:54:00:00:00:02', address: 10.0.0.9 }\n",
+        "line 4: nodes.n2.address: The address 10.0.0.9 is set aside for node n1"
+      ),
       ("perseid: 1\nnodes:\n  n1: { mac: '52:54:00:00:00:01', boot: floppy }\n", "ipxe, grub, pxelinux, local"),
       ("perseid: 1\ngroups:\n  g: { vars: { PATH: x } }\n", "groups.g.vars.PATH"),
       ("perseid: 1\nmodules: { motd: { active: [init] } }\n", "modules.motd.active"),

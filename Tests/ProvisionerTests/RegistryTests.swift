@@ -19,6 +19,55 @@ struct RegistryTests {
     try await appliance.close()
   }
 
+  @Test("What a lease that was just written says of nodes is what it says when it is read again")
+  func leases() async throws {
+    let directory = try TestDirectory()
+    let appliance = try await makeAppliance(directory)
+    for number in 1...3 { _ = try await appliance.addNode(AddNode(mac: mac(number).description)) }
+    let addresses = (0..<4).map { IPv4Address(10, 0, 0, UInt8(20 + $0)) }
+    func lease(_ index: Int, _ number: Int, _ state: Lease.State) -> Lease {
+      Lease(
+        address: addresses[index], holder: .hardware(mac(number)), state: state, expires: 5_000_000_000,
+        hostName: "h\(number)")
+    }
+    let leases = RegistryLeases(store: appliance.registry.store)
+    try await leases.commit([lease(0, 1, .bound), lease(1, 2, .bound)])
+    // One moves, one's address goes to another, and strangers come.
+    try await leases.commit([lease(1, 2, .released), lease(2, 2, .bound), lease(0, 3, .bound), lease(3, 9, .bound)])
+    let other = Lease(address: IPv4Address(10, 0, 0, 99), holder: .identifier([1, 2]), state: .bound, expires: 7)
+    try await leases.commit([other])
+    func seen(_ appliance: Appliance) -> [String] {
+      appliance.registry.read { view in
+        let held = addresses.map { view.holder(of: $0)?.description ?? "-" }
+        let own = [1, 2, 3, 9].map { view.leasedAddress(of: mac($0))?.description ?? "-" }
+        let all = view.leases.values.map { "\($0)" }.sorted()
+        return held + own + all + ["waiting \(view.waitingNodes)"]
+      }
+    }
+    let before = seen(appliance)
+    #expect(before.contains("waiting 1") && before.contains("10.0.0.22"))
+    try await appliance.close()
+    let again = try await makeAppliance(directory)
+    #expect(seen(again) == before)
+    try await again.close()
+  }
+
+  @Test("A lease of a machine that is no node changes nothing in the list of nodes; one of a node does")
+  func directory() async throws {
+    let appliance = try await makeAppliance(try TestDirectory())
+    _ = try await appliance.addNode(AddNode(mac: mac(1).description))
+    let leases = RegistryLeases(store: appliance.registry.store)
+    func commit(_ number: Int) async throws -> Int {
+      let address = IPv4Address(10, 0, 0, UInt8(number))
+      try await leases.commit([Lease(address: address, holder: .hardware(mac(number)), state: .bound, expires: 9)])
+      return appliance.registry.read { $0.directoryRevision }
+    }
+    let before = appliance.registry.read { $0.directoryRevision }
+    #expect(try await commit(2) == before)
+    #expect(try await commit(1) > before)
+    try await appliance.close()
+  }
+
   @Test("A card or a fixed address that another node has is refused with its owner's name")
   func duplicates() async throws {
     let appliance = try await makeAppliance(try TestDirectory())

@@ -28,6 +28,21 @@ struct StateTests {
     return try Plan.decode(body)
   }
 
+  @Test("A node's address is what it says of itself in this boot, before the one that its boot began with")
+  func ownAddress() async throws {
+    let (appliance, boot) = try await prepared(try TestDirectory())
+    #expect(try appliance.nodeStatus([]).first?.address == IPv4Address(10, 0, 0, 21))
+    let own = IPv4Address(10, 0, 7, 7)
+    let said = StateReport(
+      state: "ready", boot: boot.id, hardwareAddresses: [mac(1)], address: own,
+      facts: Facts(kernelRelease: "6.1.0-test", memoryBytes: 1 << 30, processors: 1, uptimeSeconds: 1))
+    let answer = await appliance.nodeService.respond(to: .post("/v1/state", try ProtocolJSON.encode(said)))
+    #expect(answer.status == 200)
+    #expect(try appliance.nodeStatus([]).first?.address == own)
+    #expect(try appliance.nodes([]).first?.address == own)
+    try await appliance.close()
+  }
+
   @Test("The plan for init has the scripts of all levels in order around the root, each fetched by its digest")
   func initPlan() async throws {
     let directory = try TestDirectory()

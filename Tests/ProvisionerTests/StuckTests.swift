@@ -1,5 +1,6 @@
 import CapsuleFormat
 import ConfigurationFile
+import DHCP
 import Foundation
 import NetworkTypes
 import StateProtocol
@@ -16,14 +17,17 @@ struct StuckTests {
   ) async throws -> (Appliance, StateService, Boot) {
     let appliance = try await makeAppliance(directory, adjust)
     _ = try await appliance.registerCapsule("debian-12", digest: try makeCapsule("debian-12", in: appliance.content))
-    let bound = try await appliance.ledger.bind(BootLedger.Request(mac: mac(1), phase: .script), now: start.time)
+    let bound = try await appliance.ledger.bind(BootLedger.Request(mac: mac(1), phase: .script), now: start)
+    return (appliance, states(of: appliance), bound.boot)
+  }
+
+  private func states(of appliance: Appliance) -> StateService {
     let maker = PlanMaker(
       tree: appliance.nodescripts, modules: appliance.moduleStore, files: appliance.planFiles,
       rendered: RenderedContent(), catalog: appliance.catalog,
       settings: appliance.configuration.states)
-    let states = StateService(
+    return StateService(
       registry: appliance.registry, ledger: appliance.ledger, board: appliance.board, maker: maker)
-    return (appliance, states, bound.boot)
   }
 
   private let origin = StateService.Origin(client: IPv4Address(10, 0, 0, 21), server: IPv4Address(10, 0, 0, 1))
@@ -101,6 +105,16 @@ struct StuckTests {
     again.noticeDelays(now: .now)
     #expect(try again.nodeStatus([]).first?.condition == .stuck)
     #expect(try again.nodeSummary().troubles.first?.step == "20-disk")
+    // It is heard of again and has not moved: it is stuck since it was.
+    let now = Moment.now
+    try self.step("20-disk", .progress, "init", boot, self.states(of: again), at: now)
+    let later = Moment(time: start.time.adding(seconds: 3 * 3600), uptime: now.uptime + 10)
+    let view = again.status(try again.select([])[0], later)
+    #expect(view.condition == .stuck && view.detail == "stuck in init, step 20-disk for 3 h")
+    // Of the next step this appliance has seen the begin.
+    try self.step("30-users", .started, "init", boot, self.states(of: again), at: now.adding(seconds: 20))
+    let last = Moment(time: start.time.adding(seconds: 3 * 3600), uptime: now.uptime + 60)
+    #expect(again.status(try again.select([])[0], last).detail == "stuck in init, step 30-users for 40 s")
     try await again.close()
   }
 
@@ -141,8 +155,69 @@ struct StuckTests {
   func neverReports() async throws {
     let (appliance, _, boot) = try await prepared(try TestDirectory())
     appliance.ledger.came(boot.mac, to: .loading)
-    let status = try #require(try appliance.nodeStatus([]).first)
-    #expect(status.state == "booting" && status.condition == .stuck && status.step == "kernel and initramfs")
+    let late = appliance.status(try appliance.select([])[0], start.adding(seconds: 901))
+    #expect(late.state == "booting" && late.condition == .stuck && late.step == "kernel and initramfs")
+    #expect(late.detail?.contains("no report for 15 min") == true)
+    let early = appliance.status(try appliance.select([])[0], start.adding(seconds: 899))
+    #expect(early.state == "booting" && early.condition == .good && early.step == nil)
+    try await appliance.close()
+  }
+
+  @Test("A wall clock that jumps hides no boot that never reported, and makes none late", arguments: [1e6, -1e6])
+  func jumpsInBoot(jump: Double) async throws {
+    let directory = try TestDirectory()
+    let (appliance, states, boot) = try await prepared(directory)
+    func status(after seconds: Double) throws -> NodeStatusView {
+      let moment = Moment(time: start.time.adding(seconds: jump), uptime: start.uptime + seconds)
+      return appliance.status(try appliance.select([])[0], moment)
+    }
+    #expect(try status(after: 10).condition == .good && status(after: 10).state == "booting")
+    #expect(try status(after: 901).condition == .stuck)
+    // It reports; then it boots again, and the clock has jumped in between.
+    _ = try await say("ready", boot, states, at: start.adding(seconds: 910))
+    #expect(try status(after: 911).state == "ready")
+    let moment = Moment(time: start.time.adding(seconds: jump), uptime: start.uptime + 2000)
+    appliance.ledger.discovered(mac(1), by: .pxeFirmware, now: moment)
+    let next = try await appliance.ledger.bind(BootLedger.Request(mac: mac(1), phase: .script), now: moment).boot
+    #expect(next.id != boot.id)
+    #expect(try status(after: 2001).state == "booting" && status(after: 2001).condition == .good)
+    #expect(try status(after: 2901).detail?.contains("stuck after script: no report for 15 min") == true)
+    // Its firmware begins anew: that boot is still the last that is known of the machine.
+    appliance.ledger.discovered(mac(1), by: .pxeFirmware, now: moment.adding(seconds: 100))
+    #expect(try status(after: 2901).detail?.contains("stuck after firmware: no report for 15 min") == true)
+    _ = try await say("init", next, states, at: moment.adding(seconds: 950))
+    #expect(try status(after: 2951).state == "init")
+    try await appliance.close()
+    // An appliance that is started anew gives it its time again.
+    let again = try await makeAppliance(directory)
+    let now = Moment.now
+    let view = again.status(try again.select([])[0], Moment(time: now.time.adding(seconds: jump), uptime: now.uptime))
+    #expect(view.state == "init" && view.condition == .good)
+    try await again.close()
+  }
+
+  @Test("A boot that never reported has its time again after a restart of the appliance, whatever the wall clock says")
+  func restartInBoot() async throws {
+    let directory = try TestDirectory()
+    try await prepared(directory).0.close()
+    let again = try await makeAppliance(directory)
+    let now = Moment.now
+    func status(after seconds: Double) throws -> NodeStatusView {
+      again.status(
+        try again.select([])[0], Moment(time: start.time.adding(seconds: 1e7), uptime: now.uptime + seconds))
+    }
+    #expect(try status(after: 10).condition == .good && status(after: 10).state == "booting")
+    #expect(try status(after: 901).condition == .stuck)
+    try await again.close()
+  }
+
+  @Test("How long a node has been stuck is told by the machine's own clock")
+  func stuckFor() async throws {
+    let (appliance, states, boot) = try await prepared(try TestDirectory())
+    _ = try await say("init", boot, states, at: start)
+    appliance.noticeDelays(now: start.adding(seconds: 1000))
+    let moment = Moment(time: start.time.adding(seconds: 1e6), uptime: start.uptime + 1200)
+    #expect(appliance.status(try appliance.select([])[0], moment).detail == "stuck in init for 20 min")
     try await appliance.close()
   }
 

@@ -43,6 +43,16 @@ struct WatchTests {
     #expect(board.rows["n0001"]?.state == "booting")
   }
 
+  @Test("says that the appliance does not answer, and how the nodes were then")
+  func away() {
+    var board = WatchBoard()
+    board.take(event(.dhcp, "discover", at: 0))
+    board.silentSince = start.adding(seconds: 5)
+    #expect(lines(board, at: 17)[0] == "no answer from the appliance for 12 s; as it was then: 1 node: 1 booting")
+    board.silentSince = nil
+    #expect(lines(board, at: 18)[0] == "1 node: 1 booting")
+  }
+
   @Test("names nodes in trouble first, and the longest on their way before the others")
   func order() {
     var board = WatchBoard()

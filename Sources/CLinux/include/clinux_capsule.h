@@ -21,6 +21,9 @@ int clinux_pipe(int ends[2]);
 // inherited), no signal blocked, SIGPIPE as usual, nothing else open. 0, or an errno.
 int clinux_spawn_filter(int *pid, char *const arguments[], int input, int output);
 
+// With this process's standard input and output, in its group: Ctrl-C of the terminal ends it, whatever it does here.
+int clinux_spawn_interactive(int *pid, char *const arguments[]);
+
 // The same, with standard error going where standard output goes, in a process group of its own.
 int clinux_spawn_tool(int *pid, char *const arguments[], int input, int output);
 

@@ -34,7 +34,7 @@ package struct CapsuleRebuilder: Sendable {
         throw error
       }
       try Task.checkCancellation()
-      try CapsuleHooks.configure(root, name: name)
+      try await CapsuleHooks.configure(root, name: name)
       try Task.checkCancellation()
     }
     return try await CapsuleBuilder(store: store).build(request, progress: progress)

@@ -13,22 +13,39 @@ import CLinux
 /// No jail: who is root in it can do what root can. Hooks come from the capsule, whose code runs on the nodes as root.
 package struct TreeRoom {
   let directory: String
+  /// Seconds from the request to end until those inside are killed.
+  let patience: Int
 
-  package init(directory: String) {
+  package init(directory: String, patience: Int = 10) {
     self.directory = directory
+    self.patience = patience
   }
 
-  /// Runs a program to its end. Processes that it leaves behind end with it.
+  /// Runs a program to its end. Processes that it leaves behind end with it. Where the task is cancelled, or the time is
+  /// over, all in it are asked to end, and killed where they do not.
+  ///
+  /// What waits for it has threads of its own.
   ///
   /// - Parameters:
   ///   - command: A program in the tree with its arguments; empty for a shell.
   ///   - isInteractive: Whether it has this process's standard input and output; else nothing to read, and what it
   ///     prints goes to standard error.
   ///   - environment: Besides PATH, HOME and TERM.
-  /// - Returns: The exit code; 128 and the number of a signal that ended it.
+  ///   - timeLimit: Seconds; `nil` for no bound.
+  /// - Returns: The exit code; 128 and the number of a signal that ended it. `nil` where its time was over.
+  /// - Throws: `CapsuleError`, or `CancellationError` once nothing of it is left.
   package func run(
-    _ command: [String], isInteractive: Bool, environment: [String: String] = [:]
-  ) throws(CapsuleError) -> Int32 {
+    _ command: [String], isInteractive: Bool, environment: [String: String] = [:], timeLimit: Int?
+  ) async throws -> Int32? {
+    try await withTaskExecutorPreference(BuildExecutor()) {
+      try Task.checkCancellation()
+      return try runHere(command, isInteractive: isInteractive, environment: environment, timeLimit: timeLimit)
+    }
+  }
+
+  private func runHere(
+    _ command: [String], isInteractive: Bool, environment: [String: String], timeLimit: Int?
+  ) throws -> Int32? {
     guard geteuid() == 0 else {
       throw CapsuleError(
         .tool, "Programs can be run inside a capsule by root only", remedy: "Run the command as root")
@@ -45,21 +62,61 @@ package struct TreeRoom {
         Self.script, "perseid-room", directory, "env", "-i",
       ] + variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + ["chroot", directory]
       + (command.isEmpty ? shell : command)
-    guard let null = FileDescriptor.open("/dev/null", O_RDONLY) else { throw .reading("/dev/null", errno: errno) }
+    guard let null = FileDescriptor.open("/dev/null", O_RDONLY) else {
+      throw CapsuleError.reading("/dev/null", errno: errno)
+    }
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
+    let names = lentNames()
     var process: pid_t = 0
-    let failure = clinux_spawn_filter(&process, &arguments, isInteractive ? 0 : null.number, isInteractive ? 1 : 2)
+    // A group of its own hears of Ctrl-C from here alone, once; a shell stays in that of the terminal.
+    let failure =
+      isInteractive
+      ? clinux_spawn_interactive(&process, &arguments) : clinux_spawn_tool(&process, &arguments, null.number, 2)
     guard failure == 0 else {
       throw CapsuleError(
         .tool, "The program 'unshare' cannot be started: \(CapsuleError.text(of: failure))",
         remedy: "Install the package util-linux")
     }
     var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    let deadline = timeLimit.map { ContinuousClock.now + .seconds($0) }
+    while waitpid(process, &status, WNOHANG) != process {
+      let isLate = deadline.map { ContinuousClock.now >= $0 } ?? false
+      if Task.isCancelled || isLate {
+        ProgramEnd.stop(process, patience: patience)
+        names?.takeAway()
+        try Task.checkCancellation()
+        return nil
+      }
+      usleep(20_000)
+    }
     let signal = status & 0x7F
     return signal == 0 ? status >> 8 & 0xFF : 128 + signal
+  }
+
+  /// A tree without resolv.conf, as it is before the room's script makes one, which may be killed.
+  private struct LentNames {
+    var path: String
+    var directory: String
+    var modified: timespec
+
+    /// What the script does at its end.
+    func takeAway() {
+      var status = stat()
+      guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size == 0 else { return }
+      unlink(path)
+      var times = [modified, modified]
+      utimensat(AT_FDCWD, directory, &times, AT_SYMLINK_NOFOLLOW)
+    }
+  }
+
+  private func lentNames() -> LentNames? {
+    let etc = directory + "/etc"
+    let path = etc + "/resolv.conf"
+    var status = stat()
+    guard lstat(etc, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, access(path, F_OK) != 0 else { return nil }
+    return LentNames(path: path, directory: etc, modified: status.st_mtim)
   }
 
   /// `$1` is the tree, what is behind it the command. Mounts are gone with the name space. A tree is not to be trusted:

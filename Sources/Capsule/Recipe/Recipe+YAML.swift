@@ -76,10 +76,22 @@ extension Recipe {
         } ?? base.variant
       return .debian(base)
     }
-    if let rpm = try section.section("rpm", allowed: ["release", "repos"]) {
+    if let rpm = try section.section("rpm", allowed: ["release", "repos", "keys", "gpgcheck"]) {
       let release = "a release of the distribution such as 9"
       var base = RPM(release: try needed(rpm, "release", try rpm.value("release", allowed: release, word), release))
+      // They become lines of a configuration, and file names.
       base.repositories = try rpm.list("repos", allowed: "the address of a repository, or a list of them", word) ?? []
+      base.keys =
+        try rpm.list("keys", allowed: "the address or the path of a public key, or a list of them") { text in
+          word(text).map { $0.contains("://") ? $0 : "file://\($0.hasPrefix("/") ? $0 : "\(directory)/\($0)")" }
+        } ?? []
+      base.checksSignatures = try rpm.bool("gpgcheck") ?? true
+      guard base.repositories.isEmpty || !base.keys.isEmpty || !base.checksSignatures else {
+        throw rpm.error(
+          "keys",
+          "found nothing, allowed is the public key that the packages of these repositories are signed with, or a list; "
+            + "gpgcheck: false takes packages that nobody signed.")
+      }
       return .rpm(base)
     }
     let source = "a path, or the image of a container such as docker://registry/name:tag"

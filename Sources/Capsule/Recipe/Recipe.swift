@@ -25,6 +25,14 @@ package struct Recipe: Hashable, Sendable {
     package var release: String
     /// Addresses of repositories; empty for those of the host's dnf.
     package var repositories: [String] = []
+    /// Addresses of public keys, of which one has signed each package; paths are absolute. Where there are repositories.
+    package var keys: [String] = []
+    /// Whether a package without a signature of one of the keys is refused.
+    package var checksSignatures = true
+
+    package init(release: String) {
+      self.release = release
+    }
   }
 
   package struct File: Hashable, Sendable {

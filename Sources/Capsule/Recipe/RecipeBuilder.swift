@@ -39,7 +39,7 @@ package struct RecipeBuilder: Sendable {
         recipe: recipe, root: scratch.path + "/root", scratch: scratch, limits: request.limits,
         architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
       ).make()
-      try CapsuleHooks.configure(scratch.path + "/root", name: name)
+      try await CapsuleHooks.configure(scratch.path + "/root", name: name)
       try Task.checkCancellation()
     }
     var request = request

@@ -32,7 +32,7 @@ struct TreeMaker {
     try place(Recipe.File(path: CapsuleSettings.directory + "/recipe.yaml", content: .text(recipe.text), mode: 0o644))
   }
 
-  private func say(_ note: String) {
+  func say(_ note: String) {
     progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: note))
   }
 
@@ -53,26 +53,8 @@ struct TreeMaker {
     command.append("--components=\(base.components.joined(separator: ","))")
     if !recipe.packages.isEmpty { command.append("--include=\(recipe.packages.joined(separator: ","))") }
     try isolated(
-      command + ["--", base.suite, root] + base.mirrors, package: "mmdebstrap",
+      command + ["--", base.suite, root] + base.mirrors, program: "mmdebstrap",
       purpose: "Making the Debian tree")
-  }
-
-  private func installRPM(_ base: Recipe.RPM) throws {
-    say("making an RPM tree of release \(base.release) with dnf")
-    var command = [
-      "dnf", "--assumeyes", "--installroot=\(root)", "--releasever=\(base.release)",
-      "--setopt=install_weak_deps=False", "--forcearch=\(architecture == "arm64" ? "aarch64" : "x86_64")",
-    ]
-    for (number, address) in base.repositories.enumerated() {
-      command.append("--repofrompath=recipe\(number),\(address)")
-    }
-    if !base.repositories.isEmpty { command.append("--repo=recipe*") }
-    guard !recipe.packages.isEmpty else {
-      throw CapsuleError(
-        .badSettings, "The recipe names no packages for its RPM tree", remedy: "Name them under packages in the recipe")
-    }
-    try makeDirectory(root, mode: 0o755)
-    try isolated(command + ["install"] + recipe.packages, package: "dnf", purpose: "Making the RPM tree")
   }
 
   /// A source as a directory, unpacked by tar.
@@ -124,17 +106,14 @@ struct TreeMaker {
 
   /// Runs a script in the tree, with /proc, /sys, /dev and the host's name resolution, all of which is gone with it.
   private func run(_ script: String, purpose: String) throws {
-    try isolated(
-      ["sh", "-euc", Self.enter, "sh", root, script], package: "util-linux", purpose: purpose,
-      tree: true)
+    try isolated(["sh", "-euc", Self.enter, "sh", root, script], purpose: purpose)
     // The name resolution was lent: what it was mounted on may have been made for it.
     let lent = root + "/etc/resolv.conf.perseid"
     if access(lent, F_OK) == 0 { unlink(lent) }
   }
 
-  /// `$1` is the tree, `$2` the script. Mounts are the name space's own; the file that the host's resolv.conf is mounted
-  /// on, where the tree has none or only a link, is taken away again.
-  private static let enter = """
+  /// `$1` is the tree: goes there, and mounts what programs in it need.
+  static let mounts = """
     tree=$1
     mount --bind "$tree" "$tree"; cd "$tree"
     for directory in proc sys dev tmp run; do [ -d "$directory" ] || mkdir "$directory"; done
@@ -147,6 +126,12 @@ struct TreeMaker {
     ln -s fd/2 dev/stderr
     mount -t tmpfs -o mode=0755 run run
     mount -t sysfs -o ro sysfs sys 2>/dev/null || :
+    """
+
+  /// `$1` is the tree, `$2` the script. Mounts are the name space's own; the file that the host's resolv.conf is mounted
+  /// on, where the tree has none or only a link, is taken away again.
+  private static let enter = """
+    \(mounts)
     saved=; made=
     if [ -d etc ] && [ -e /etc/resolv.conf ]; then
       if [ -L etc/resolv.conf ]; then mv etc/resolv.conf etc/.resolv.conf.link; saved=1; fi
@@ -168,15 +153,16 @@ struct TreeMaker {
     """
 
   /// Runs a program where its mounts and processes are its own.
-  private func isolated(_ command: [String], package: String, purpose: String, tree: Bool = false) throws {
-    guard tree || Self.isThere(command[0]) else {
+  /// - Parameter program: One that may not be there, in a package of its own name.
+  func isolated(_ command: [String], program: String? = nil, purpose: String) throws {
+    if let program, !Self.isThere(program) {
       throw CapsuleError(
-        .tool, "\(purpose) failed: the program '\(command[0])' is not there",
-        remedy: "Install the package \(package): apt-get install \(package)")
+        .tool, "\(purpose) failed: the program '\(program)' is not there",
+        remedy: "Install the package \(program): apt-get install \(program)")
     }
     try Tool(
       ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
-        + command, package: package, purpose: purpose, timeLimit: recipe.stepSeconds
+        + command, package: program ?? "util-linux", purpose: purpose, timeLimit: recipe.stepSeconds
     ).run { line in
       progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: "  " + line))
     }
@@ -187,7 +173,7 @@ struct TreeMaker {
     return path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
   }
 
-  private func makeDirectory(_ path: String, mode: mode_t) throws(CapsuleError) {
+  func makeDirectory(_ path: String, mode: mode_t) throws(CapsuleError) {
     guard mkdir(path, mode) == 0 || errno == EEXIST else { throw .writing(path, errno: errno) }
   }
 
@@ -234,7 +220,7 @@ struct TreeMaker {
 
   /// Where a path of the tree is on the host: its directories are made, and links among them lead nowhere but into the
   /// tree.
-  private func placeFor(_ path: String) throws -> String {
+  func placeFor(_ path: String) throws -> String {
     var pending = Array(path.split(separator: "/").map(String.init).reversed())
     var trail: [String] = []
     var links = 0

@@ -70,7 +70,7 @@ extension CapsuleSettings {
       bundle.files[path] = FileBundle.File(content: try tree.read(item, limit: Self.sizeLimit))
     }
     for hook in Hook.allCases {
-      let path = hooks[hook] ?? "\(Self.directory)/hooks/\(hook.rawValue)"
+      let path = path(of: hook)
       guard let item = tree.file(path) else {
         if hooks[hook] != nil { throw error("hooks.\(hook.rawValue)", "there is no file /\(path) in the tree") }
         continue

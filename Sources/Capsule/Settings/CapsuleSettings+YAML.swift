@@ -14,7 +14,7 @@ extension CapsuleSettings {
       node, file: file, path: "",
       allowed: [
         "name", "version", "architecture", "kernel", "kernelArgs", "modules", "firmware", "root", "nodescripts",
-        "hooks",
+        "hooks", "hookSeconds",
       ])
     for key in root.keys { settings.lines[key] = root.line(of: key) }
     settings.name = try root.value("name", allowed: CapsuleName.allowed) { CapsuleName.isValid($0) ? $0 : nil }
@@ -43,6 +43,7 @@ extension CapsuleSettings {
         settings.lines["hooks.\(hook.rawValue)"] = section.line(of: hook.rawValue)
       }
     }
+    settings.hookSeconds = try root.integer("hookSeconds", 1...86400, unit: "seconds") ?? settings.hookSeconds
     return settings
   }
 

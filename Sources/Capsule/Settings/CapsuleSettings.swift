@@ -44,8 +44,13 @@ package struct CapsuleSettings: Hashable, Sendable {
   package var nodescripts = "\(directory)/nodescripts"
   /// Paths in the tree. Those not named are looked for as `etc/perseid/hooks/NAME`.
   package var hooks: [Hook: String] = [:]
+  /// What a hook may take, in seconds.
+  package var hookSeconds = 3600
   /// The lines of keys that only the tree can judge.
   var lines: [String: Int] = [:]
 
   package init() {}
+
+  /// Where a hook is in the tree, if it is there.
+  package func path(of hook: Hook) -> String { hooks[hook] ?? "\(Self.directory)/hooks/\(hook.rawValue)" }
 }

@@ -57,7 +57,7 @@ struct Tool {
     do {
       status = try wait(for: process, output: output, &words, line)
     } catch {
-      stop(process)
+      ProgramEnd.stop(process)
       throw error
     }
     // Whatever it left running has no business any more.
@@ -99,19 +99,6 @@ struct Tool {
       guard ContinuousClock.now < deadline else { throw failure("it took longer than \(timeLimit) seconds", words) }
       if !isOpen { usleep(20_000) }
     }
-  }
-
-  /// Asks it and all it started to end, and makes them.
-  private func stop(_ process: pid_t) {
-    kill(-process, SIGTERM)
-    let patience = ContinuousClock.now + .seconds(10)
-    var status: Int32 = 0
-    while waitpid(process, &status, WNOHANG) == 0 {
-      if ContinuousClock.now > patience { break }
-      usleep(20_000)
-    }
-    kill(-process, SIGKILL)
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
   }
 
   private func failure(_ reason: String, _ words: Words) -> CapsuleError {

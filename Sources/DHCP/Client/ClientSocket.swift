@@ -9,11 +9,20 @@ struct ClientSocket: ~Copyable {
   private let interface: String
   private var buffer = [UInt8](repeating: 0, count: DHCPMessage.maximumLength + 1)
 
+  /// How often, and after how many microseconds each, a port in use is tried again: a process that another thread is
+  /// just starting has the sockets of this one until it executes its program, the one closed a moment ago too.
+  private static let attempts = (count: 20, pause: UInt32(50_000))
+
   init(interface: String) throws(DHCPClientError) {
     self.interface = interface
     var step = clinux_dhcp_step_open
-    descriptor = clinux_dhcp_open(interface, DHCPPort.client, 256 << 10, &step)
-    guard descriptor < 0 else { return }
+    var opened = clinux_dhcp_open(interface, DHCPPort.client, 256 << 10, &step)
+    for _ in 1..<Self.attempts.count where opened < 0 && errno == EADDRINUSE {
+      usleep(Self.attempts.pause)
+      opened = clinux_dhcp_open(interface, DHCPPort.client, 256 << 10, &step)
+    }
+    descriptor = opened
+    guard opened < 0 else { return }
     let error = errno
     if error == EADDRINUSE { throw .portInUse(interface: interface) }
     if error == ENODEV { throw .noSuchInterface(interface) }

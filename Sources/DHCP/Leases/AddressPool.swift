@@ -19,14 +19,16 @@ struct AddressPool {
 
   /// Seconds after which an address set aside for somebody is looked at again.
   private static let recheckSeconds: Int64 = 600
+  /// How many clients there is room for from the beginning.
+  private static let reserved = 1 << 16
 
   let network: LeaseNetwork
-  private var records: [IPv4Address: Record] = [:]
+  private var records: AddressTable<Record>
   private var addresses: [LeaseHolder: IPv4Address] = [:]
   /// At most one for each address (`offered` says whose), so random clients cannot make it grow
   /// beyond the pool. Those out of time are as good as absent.
   private var offers: [LeaseHolder: Offer] = [:]
-  private var offered: [IPv4Address: LeaseHolder] = [:]
+  private var offered: AddressTable<LeaseHolder>
   /// Range and offset of the next address that was never looked at.
   private var cursor = (range: 0, offset: 0)
   /// Addresses behind the cursor that nobody had, each once.
@@ -46,6 +48,11 @@ struct AddressPool {
   init(_ network: LeaseNetwork, reserveSize: Int = 0) {
     self.network = network
     size = network.ranges.reduce(0) { $0 + $1.count }
+    records = AddressTable(network.ranges)
+    offered = AddressTable(network.ranges)
+    // What is not used costs no memory that is really there, and nobody waits while a table grows.
+    addresses.reserveCapacity(min(size, Self.reserved))
+    offers.reserveCapacity(min(size, Self.reserved))
     reserve = ProbeReserve(size: min(reserveSize, size))
   }
 

@@ -10,6 +10,16 @@ package enum LeaseHolder: Hashable, Sendable, Codable {
   package static let nobody = LeaseHolder.identifier([])
 }
 
+extension LeaseHolder {
+  /// As ``NetworkTypes/MACAddress`` has it: nearly every holder is a card.
+  package func _rawHashValue(seed: Int) -> Int {
+    switch self {
+    case .hardware(let card): return card._rawHashValue(seed: seed)
+    case .identifier(let bytes): return bytes._rawHashValue(seed: seed)
+    }
+  }
+}
+
 /// One address given out, or kept from being given out.
 package struct Lease: Hashable, Sendable, Codable {
   package enum State: String, Hashable, Sendable, Codable {

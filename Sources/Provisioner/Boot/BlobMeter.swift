@@ -10,7 +10,7 @@ final class BlobMeter: Sendable {
   }
 
   private struct Progress {
-    var begun: Timestamp
+    var begun: Moment
     var bytes: Int64 = 0
     var requests = 0
   }
@@ -19,7 +19,7 @@ final class BlobMeter: Sendable {
   private static let limit = 16384
 
   /// Whether this is the first request of this boot for this blob.
-  func begins(_ digest: Digest, boot: String, now: Timestamp) -> Bool {
+  func begins(_ digest: Digest, boot: String, now: Moment) -> Bool {
     state.withLock { state in
       let key = Key(boot: boot, digest: digest)
       if state[key] != nil { return false }
@@ -31,7 +31,7 @@ final class BlobMeter: Sendable {
 
   /// What a finished boot fetched in all, at the moment when it has all `size` bytes; `nil` before and after.
   func delivered(
-    _ bytes: Int, of digest: Digest, size: Int64, boot: String, now: Timestamp
+    _ bytes: Int, of digest: Digest, size: Int64, boot: String, now: Moment
   ) -> (bytes: Int64, requests: Int, seconds: Double)? {
     state.withLock { state in
       let key = Key(boot: boot, digest: digest)

@@ -22,14 +22,21 @@ package final class BootLedger: Sendable {
   package struct Attempt: Sendable {
     package var id: String
     package var opened: Timestamp
-    package var lastSeen: Timestamp
+    package var lastSeen: Moment
     package var phase: Phase
-    /// Events of a machine that is no node yet.
+    /// The machine's last boot that was bound since this appliance was started: this one, else one before it.
+    fileprivate var binding: Binding?
     /// What the machine said of itself besides its card, when it asked for an address.
     fileprivate var clientIdentifier: [UInt8]?
     fileprivate var guids: [String] = []
+    /// Events of a machine that is no node yet.
     fileprivate var early: [TimelineEvent] = []
     fileprivate var recorded = 0
+  }
+
+  fileprivate struct Binding {
+    var boot: String
+    var at: Moment
   }
 
   private struct State {
@@ -40,6 +47,8 @@ package final class BootLedger: Sendable {
 
   private let registry: Registry
   private let timeline: Timeline
+  /// From when on boots are measured that an appliance before this one bound.
+  private let started: Moment
   private let state = Mutex(State())
   /// What is tried with each machine's firmware.
   package let trials: FirmwareTrials
@@ -51,8 +60,9 @@ package final class BootLedger: Sendable {
   /// Events written for one boot: a node that repeats itself for weeks does not fill the disk.
   private static let eventLimit = 2000
 
-  package init(registry: Registry, timeline: Timeline) {
+  package init(registry: Registry, timeline: Timeline, now: Moment = .now) {
     self.registry = registry
+    started = now
     self.timeline = timeline
     trials = FirmwareTrials(registry: registry)
   }
@@ -60,7 +70,7 @@ package final class BootLedger: Sendable {
   // MARK: What opens a boot
 
   /// A machine's firmware, or iPXE, says its first word: DISCOVER.
-  package func discovered(_ mac: MACAddress, by speaker: ClientDescription.Speaker, now: Timestamp) {
+  package func discovered(_ mac: MACAddress, by speaker: ClientDescription.Speaker, now: Moment) {
     state.withLock { state in
       guard let attempt = state.attempts[mac] else { return open(mac, now, &state) }
       let isOver: Bool =
@@ -84,11 +94,11 @@ package final class BootLedger: Sendable {
   }
 
   /// Whether and which boot a machine is in that asks for its script now.
-  private func attemptForScript(_ mac: MACAddress, now: Timestamp, isAgain: Bool) -> Attempt {
+  private func attemptForScript(_ mac: MACAddress, now: Moment, isAgain: Bool) -> Attempt {
     let last = registry.read { view in view.node(with: mac).flatMap { view.lastBoot(of: $0.name) } }
     return state.withLock { state in
       if state.attempts[mac] == nil, let last, last.mac == mac,
-        isAgain || now.seconds(since: last.bound) < Self.patience
+        isAgain || abs(now.time.seconds(since: last.bound)) < Self.patience
       {
         // The appliance was started again in between: the boot on the disk is the one.
         state.attempts[mac] = Attempt(id: last.id, opened: last.opened, lastSeen: now, phase: .script)
@@ -98,26 +108,28 @@ package final class BootLedger: Sendable {
         return attempt
       }
       open(mac, now, &state)
-      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .script)
+      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now.time, lastSeen: now, phase: .script)
     }
   }
 
-  private func isStale(_ attempt: Attempt, _ now: Timestamp) -> Bool {
+  private func isStale(_ attempt: Attempt, _ now: Moment) -> Bool {
     now.seconds(since: attempt.lastSeen) > Self.patience
   }
 
-  private func open(_ mac: MACAddress, _ now: Timestamp, _ state: inout State) {
+  private func open(_ mac: MACAddress, _ now: Moment, _ state: inout State) {
+    let binding = state.attempts[mac]?.binding
     if state.attempts.count >= Self.machineLimit {
-      let cut = state.attempts.values.map(\.lastSeen).sorted()[Self.machineLimit / 2]
-      state.attempts = state.attempts.filter { $0.value.lastSeen > cut }
+      let cut = state.attempts.values.map(\.lastSeen.uptime).sorted()[Self.machineLimit / 2]
+      state.attempts = state.attempts.filter { $0.value.lastSeen.uptime > cut }
     }
-    state.attempts[mac] = Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .firmware)
+    state.attempts[mac] = Attempt(
+      id: Self.newID(), opened: now.time, lastSeen: now, phase: .firmware, binding: binding)
   }
 
-  private func reopen(_ mac: MACAddress, now: Timestamp) -> Attempt {
+  private func reopen(_ mac: MACAddress, now: Moment) -> Attempt {
     state.withLock { state in
       open(mac, now, &state)
-      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now, lastSeen: now, phase: .script)
+      return state.attempts[mac] ?? Attempt(id: Self.newID(), opened: now.time, lastSeen: now, phase: .script)
     }
   }
 
@@ -158,12 +170,17 @@ package final class BootLedger: Sendable {
   /// Finds or opens the boot of a machine that asks for its script (or reports `init` without one), makes
   /// the machine a node where it is none, and binds node, address and generation. All of it is on the
   /// disk on return.
-  package func bind(_ request: Request, now: Timestamp = .now) async throws -> Bound {
+  package func bind(_ request: Request, now: Moment = .now) async throws -> Bound {
     var attempt = attemptForScript(request.mac, now: now, isAgain: request.isAgain)
     defer { registry.release(request.mac) }
     for _ in 0..<3 {
       if let bound = try await bind(request, attempt, now) {
         came(request.mac, to: request.phase, now: now)
+        state.withLock { state in
+          if state.attempts[request.mac]?.binding?.boot != bound.boot.id {
+            state.attempts[request.mac]?.binding = Binding(boot: bound.boot.id, at: now)
+          }
+        }
         remember(request.mac, at: request.address)
         settle(bound, request.mac)
         if request.phase == .script { spoke(request.mac) }
@@ -175,7 +192,7 @@ package final class BootLedger: Sendable {
     throw ApplianceError(.conflict, "The boot of \(request.mac) changed again and again at the same moment.")
   }
 
-  private func bind(_ request: Request, _ attempt: Attempt, _ now: Timestamp) async throws -> Bound? {
+  private func bind(_ request: Request, _ attempt: Attempt, _ now: Moment) async throws -> Bound? {
     try await registry.update { [registry] view in
       var changes: [Change] = []
       var node: Node
@@ -191,13 +208,14 @@ package final class BootLedger: Sendable {
           changes = try Registry.changes(from: known, to: node)
         }
       } else {
-        (node, changes) = try registry.discover(request.mac, guid: request.guid, now: now, in: &view)
+        (node, changes) = try registry.discover(request.mac, guid: request.guid, now: now.time, in: &view)
       }
       let effective = view.effective(node, registry.defaults)
       let generation = view.capsules[effective.vnfs]?.currentGeneration
       var boot = Boot(
-        id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now, address: request.address,
-        vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+        id: attempt.id, node: node.name, mac: request.mac, opened: attempt.opened, bound: now.time,
+        address: request.address, vnfs: effective.vnfs, generation: generation?.number, digest: generation?.digest)
+      boot.number = (view.lastBoot(of: node.name)?.number ?? 0) + 1
       if node.isHeld { boot.heldArguments = effective.kernelArgs }
       if let existing = view.boots[attempt.id] {
         if existing.digest != nil, existing.digest != boot.digest || existing.vnfs != boot.vnfs,
@@ -205,6 +223,7 @@ package final class BootLedger: Sendable {
         {
           return ([], nil)
         }
+        boot.number = existing.number
         boot.opened = existing.opened
         boot.bound = existing.bound
         boot.address = request.address ?? existing.address
@@ -250,7 +269,7 @@ package final class BootLedger: Sendable {
   }
 
   /// It has come so far at least.
-  package func came(_ mac: MACAddress, to phase: Phase, now: Timestamp = .now) {
+  package func came(_ mac: MACAddress, to phase: Phase, now: Moment = .now) {
     state.withLock { state in
       guard let attempt = state.attempts[mac] else { return }
       state.attempts[mac]?.phase = max(attempt.phase, phase)
@@ -259,13 +278,27 @@ package final class BootLedger: Sendable {
   }
 
   /// A report belongs to this boot, whatever was under way as far as we knew: we may have been started since.
-  package func resumed(_ boot: Boot, phase: Phase, now: Timestamp) {
+  package func resumed(_ boot: Boot, phase: Phase, now: Moment) {
     state.withLock { state in
       if state.attempts[boot.mac]?.id != boot.id {
-        state.attempts[boot.mac] = Attempt(id: boot.id, opened: boot.opened, lastSeen: now, phase: phase)
+        state.attempts[boot.mac] = Attempt(
+          id: boot.id, opened: boot.opened, lastSeen: now, phase: phase, binding: state.attempts[boot.mac]?.binding)
       }
     }
     came(boot.mac, to: phase, now: now)
+  }
+
+  /// When a boot was bound to its node; `nil` where an appliance before this one did that.
+  package func bound(_ boot: Boot) -> Moment? {
+    state.withLock { state in
+      guard let binding = state.attempts[boot.mac]?.binding, binding.boot == boot.id else { return nil }
+      return binding.at
+    }
+  }
+
+  /// Seconds since a boot was bound, or since this appliance was started: by the machine's own clock.
+  package func secondsSinceBound(_ boot: Boot, now: Moment) -> Double {
+    max(0, now.seconds(since: bound(boot) ?? started))
   }
 
   package func phase(of mac: MACAddress) -> Phase? { state.withLock { $0.attempts[mac]?.phase } }
@@ -316,7 +349,7 @@ package final class BootLedger: Sendable {
   /// Says what happened to a machine. Returns at once.
   package func record(
     _ mac: MACAddress, _ source: TimelineEvent.Source, _ event: String, _ detail: String, seconds: Double? = nil,
-    now: Timestamp = .now
+    now: Moment = .now
   ) {
     let (node, last) = registry.read { view in
       let node = view.node(with: mac)
@@ -324,7 +357,7 @@ package final class BootLedger: Sendable {
     }
     let made: TimelineEvent? = state.withLock { state in
       var made = TimelineEvent(
-        at: now, source: source, event: event, detail: detail, node: node, mac: mac, boot: last, seconds: seconds)
+        at: now.time, source: source, event: event, detail: detail, node: node, mac: mac, boot: last, seconds: seconds)
       guard var attempt = state.attempts[mac] else { return made }
       attempt.recorded += 1
       attempt.lastSeen = now

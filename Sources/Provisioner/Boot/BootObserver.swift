@@ -17,7 +17,7 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
   package func observed(_ exchange: Exchange) {
     let client = exchange.client
     let mac = client.hardwareAddress
-    let now = Timestamp.now
+    let now = Moment.now
     if let exchanged = exchange.packets { packets.keep(exchanged, of: mac) }
     // Another server's ACK is not heard, but the REQUEST for it goes to everyone.
     if exchange.sent == "ACK" || (client.isProxied && exchange.received == "REQUEST") {
@@ -31,7 +31,7 @@ package struct BootObserver: ExchangeObserver, TransferObserver {
       // A running system renews for ever, and most machines are none of ours.
       guard let phase = ledger.phase(of: mac), phase >= .loading, phase < .running else { return }
     }
-    if let strategy = ledger.trials.observed(exchange, now: now) {
+    if let strategy = ledger.trials.observed(exchange, now: now.time) {
       ledger.record(
         mac, .dhcp, "strategy", "it asks again and again and does not boot: from now on \(strategy.words)", now: now)
     }

@@ -28,9 +28,9 @@ package final class NetworkWatch: Sendable {
   }
 
   /// Another DHCP server was heard. Returns at once.
-  package func heard(_ server: OtherServer, now: Timestamp = .now) {
+  package func heard(_ server: OtherServer, now: Moment = .now) {
     state.withLock { state in
-      state.servers[server] = now
+      state.servers[server] = now.time
       Self.trim(&state.servers)
     }
     ledger.record(
@@ -40,10 +40,10 @@ package final class NetworkWatch: Sendable {
   }
 
   /// A stranger uses an address of the pool. Returns at once.
-  package func found(_ conflict: AddressConflict, now: Timestamp = .now) {
+  package func found(_ conflict: AddressConflict, now: Moment = .now) {
     state.withLock { state in
       state.conflicts = state.conflicts.filter { $0.key.address != conflict.address }
-      state.conflicts[conflict] = now
+      state.conflicts[conflict] = now.time
       Self.trim(&state.conflicts)
     }
     let detail =
@@ -52,7 +52,7 @@ package final class NetworkWatch: Sendable {
     if let card = conflict.card {
       ledger.record(card, .dhcp, "conflict", detail, now: now)
     } else {
-      timeline.record(TimelineEvent(at: now, source: .dhcp, event: "conflict", detail: detail))
+      timeline.record(TimelineEvent(at: now.time, source: .dhcp, event: "conflict", detail: detail))
     }
   }
 

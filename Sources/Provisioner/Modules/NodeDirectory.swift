@@ -22,7 +22,7 @@ package final class NodeDirectory: Sendable {
       (
         view.directoryRevision,
         view.nodes.values.map { node in
-          let address = node.address ?? node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first
+          let address = node.address ?? node.macs.firstAnswer { view.leasedAddress(of: $0) }
           return NodeItem(
             name: node.name, address: address?.description, mac: node.macs.first?.description,
             macs: node.macs.map(\.description), groups: node.groups(defaults))

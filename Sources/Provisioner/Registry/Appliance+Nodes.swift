@@ -62,7 +62,7 @@ extension Appliance {
   func address(of effective: EffectiveNode) -> IPv4Address? {
     let node = effective.node
     let (leased, boot) = registry.read { view in
-      (node.macs.lazy.compactMap { view.leasedAddress(of: $0) }.first, view.lastBoot(of: node.name))
+      (node.macs.firstAnswer { view.leasedAddress(of: $0) }, view.lastBoot(of: node.name))
     }
     let status = board.status(of: node.name)
     // What it says itself in this boot goes first: its address need not be of our lease.

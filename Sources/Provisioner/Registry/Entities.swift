@@ -128,6 +128,8 @@ package struct Boot: Hashable, Sendable, Codable {
   /// The words that the node's kernel was given, where it was held as it booted: what it is assigned later may
   /// be something else.
   package var heldArguments: String?
+  /// One more than the node's boot before this one had: the wall clock, which may jump, does not order boots.
+  package var number: Int?
 
   package init(
     id: String, node: String, mac: MACAddress, opened: Timestamp, bound: Timestamp, address: IPv4Address?,

@@ -85,6 +85,6 @@ extension RegistryView {
   package func node(of machine: MachineIdentity) -> Node? {
     if let node = node(with: machine.mac) { return node }
     if let identifier = machine.clientIdentifier, let node = node(withClientIdentifier: identifier) { return node }
-    return machine.guids.lazy.compactMap { self.node(withGUID: $0) }.first
+    return machine.guids.firstAnswer { self.node(withGUID: $0) }
   }
 }

@@ -20,7 +20,7 @@ package enum NodeKeys {
 
   /// Sets one key of a node; an empty value gives it back to the group or the defaults.
   /// - Throws: `ApplianceError` with key, what was found and what is allowed.
-  static func set(_ key: String, _ value: String, of node: inout Node, in view: RegistryView) throws {
+  static func set(_ key: String, _ value: String, of node: inout Node, in view: borrowing RegistryView) throws {
     switch key {
     case "name":
       guard NodeName.isValid(value) else {
@@ -50,7 +50,8 @@ package enum NodeKeys {
 
   /// Sets one key that nodes and groups share.
   static func set(
-    _ key: String, _ value: String, of settings: inout Settings, in view: RegistryView, allowed: [String] = group
+    _ key: String, _ value: String, of settings: inout Settings, in view: borrowing RegistryView,
+    allowed: [String] = group
   ) throws {
     switch key {
     case "vnfs":
@@ -111,7 +112,7 @@ package enum NodeKeys {
   }
 
   /// One card's address, refused where it is no single card's or another node's.
-  static func mac(_ text: String, of name: String?, in view: RegistryView) throws -> MACAddress {
+  static func mac(_ text: String, of name: String?, in view: borrowing RegistryView) throws -> MACAddress {
     guard let mac = MACAddress(text), mac.isUnicast else {
       throw invalid("mac", text, "the hardware address of one card, such as 52:54:00:12:34:56")
     }
@@ -124,7 +125,7 @@ package enum NodeKeys {
     return mac
   }
 
-  private static func guid(_ value: String, of name: String, in view: RegistryView) throws -> String {
+  private static func guid(_ value: String, of name: String, in view: borrowing RegistryView) throws -> String {
     guard let guid = MachineIdentity.guid(value) else {
       throw invalid(
         "guid", value, "the machine's own GUID, such as 4c4c4544-0034-3010-8051-b7c04f4a3532 (dmidecode -s system-uuid)"
@@ -136,7 +137,9 @@ package enum NodeKeys {
     return guid
   }
 
-  private static func clientIdentifier(_ value: String, of name: String, in view: RegistryView) throws -> [UInt8] {
+  private static func clientIdentifier(
+    _ value: String, of name: String, in view: borrowing RegistryView
+  ) throws -> [UInt8] {
     guard let bytes = MachineIdentity.bytes(hexadecimal: value), (2...255).contains(bytes.count) else {
       throw invalid(
         "clientid", value,
@@ -167,7 +170,7 @@ package enum NodeKeys {
   /// Most groups of one node.
   static let groupLimit = 32
 
-  static func macs(_ value: String, of name: String?, in view: RegistryView) throws -> [MACAddress] {
+  static func macs(_ value: String, of name: String?, in view: borrowing RegistryView) throws -> [MACAddress] {
     var macs: [MACAddress] = []
     for part in value.split(separator: ",", omittingEmptySubsequences: false) {
       let mac = try mac(String(part.filter { $0 != " " }), of: name, in: view)
@@ -177,7 +180,7 @@ package enum NodeKeys {
     return macs
   }
 
-  private static func address(_ value: String, of name: String, in view: RegistryView) throws -> IPv4Address {
+  private static func address(_ value: String, of name: String, in view: borrowing RegistryView) throws -> IPv4Address {
     guard let address = IPv4Address(value), address != .any, address.bytes[0] != 0, address.bytes[0] != 127,
       address.bytes[0] < 224
     else { throw invalid("address", value, "the address of one host, such as 10.0.0.21") }
@@ -197,7 +200,7 @@ package enum NodeKeys {
   }
 
   private static func setVariable(
-    _ name: String, _ value: String, of settings: inout Settings, in view: RegistryView
+    _ name: String, _ value: String, of settings: inout Settings, in view: borrowing RegistryView
   ) throws {
     guard isVariable(name) else {
       throw invalid(

@@ -69,29 +69,41 @@ package enum LeaseCoding {
       text.append(tab)
       text += name.utf8
     }
-    return Change(key: RecordKey.lease + lease.address.description, value: text)
+    return Change(key: RecordKey.lease + lease.address.description, value: text, lease: lease)
   }
 
   /// `nil` where the value is none that was written here.
   package static func lease(key: String, value: [UInt8]) -> Lease? {
     guard let address = IPv4Address(String(decoding: key.utf8.dropFirst(RecordKey.lease.utf8.count), as: UTF8.self))
     else { return nil }
-    let parts = value.split(separator: tab, maxSplits: 3, omittingEmptySubsequences: false)
-    guard parts.count >= 3, let state = Lease.State(rawValue: text(parts[0])), let expires = Int64(text(parts[1]))
+    return lease(of: address, value: value)
+  }
+
+  /// The same, where the address is known.
+  static func lease(of address: IPv4Address, value: [UInt8]) -> Lease? {
+    guard let first = value.firstIndex(of: tab), let second = value[(first + 1)...].firstIndex(of: tab),
+      let state = state(value[..<first]), let expires = Int64(text(value[(first + 1)..<second]))
     else { return nil }
+    let third = value[(second + 1)...].firstIndex(of: tab)
+    let who = value[(second + 1)..<(third ?? value.endIndex)]
     let holder: LeaseHolder
-    switch parts[2].first {
+    switch who.first {
     case UInt8(ascii: "h"):
-      guard let mac = MACAddress(text(parts[2].dropFirst())) else { return nil }
+      guard let mac = MACAddress(text(who.dropFirst())) else { return nil }
       holder = .hardware(mac)
     case UInt8(ascii: "i"):
-      guard let bytes = bytes(parts[2].dropFirst()) else { return nil }
+      guard let bytes = bytes(who.dropFirst()) else { return nil }
       holder = .identifier(bytes)
     default: return nil
     }
     return Lease(
-      address: address, holder: holder, state: state, expires: expires, hostName: parts.count > 3 ? text(parts[3]) : nil
-    )
+      address: address, holder: holder, state: state, expires: expires,
+      hostName: third.map { text(value[($0 + 1)...]) })
+  }
+
+  private static func state(_ bytes: ArraySlice<UInt8>) -> Lease.State? {
+    // Nearly every one: no text is made of it.
+    bytes.elementsEqual("bound".utf8) ? .bound : Lease.State(rawValue: text(bytes))
   }
 
   private static let tab = UInt8(ascii: "\t")

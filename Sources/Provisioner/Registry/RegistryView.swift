@@ -3,8 +3,9 @@ package import NetworkTypes
 package import StateProtocol
 
 /// The registry in memory: what every decision is made from. Each question a packet asks is one look-up,
-/// whatever the number of nodes.
-package struct RegistryView: Sendable {
+/// whatever the number of nodes. Not to be copied: two dozen counts of references would go up and down for
+/// every question.
+package struct RegistryView: ~Copyable, Sendable {
   /// Of the last batch applied.
   package private(set) var revision: Revision = 0
   package private(set) var nodes: [String: Node] = [:]
@@ -119,7 +120,9 @@ package struct RegistryView: Sendable {
     revision = snapshot.revision
     // Records come in the order of their keys; boots have an order of their own.
     for (name, identifiers) in bootsByNode {
-      let sorted = identifiers.compactMap { boots[$0] }.sorted { ($0.bound, $0.id) < ($1.bound, $1.id) }
+      let sorted = identifiers.compactMap { boots[$0] }.sorted {
+        ($0.number ?? 0, $0.bound, $0.id) < ($1.number ?? 0, $1.bound, $1.id)
+      }
       bootsByNode[name] = sorted.map(\.id)
     }
     bootByAddress = [:]
@@ -130,7 +133,9 @@ package struct RegistryView: Sendable {
 
   package mutating func apply(_ batch: Batch) {
     guard batch.revision > revision else { return }
-    for change in batch.changes { apply(change.key, change.value) }
+    for change in batch.changes {
+      if let lease = change.lease { setLease(lease, at: lease.address) } else { apply(change.key, change.value) }
+    }
     revision = batch.revision
   }
 
@@ -139,8 +144,7 @@ package struct RegistryView: Sendable {
     let name = String(key[key.utf8.index(after: slash)...])
     do {
       switch key[...slash] {
-      // First, since there are thousands of them in a second.
-      case RecordKey.lease: try setLease(key, name, value)
+      case RecordKey.lease: try setLease(name, value)
       case RecordKey.node: try setNode(name, value.map { try decodeRecord(Node.self, $0) })
       case RecordKey.group: groups[name] = try value.map { try decodeRecord(Group.self, $0) }
       case RecordKey.capsule: capsules[name] = try value.map { try decodeRecord(CapsuleRecord.self, $0) }
@@ -224,12 +228,21 @@ package struct RegistryView: Sendable {
     if case .hardware(let mac) = holder { nodeByMAC[mac] } else { nil }
   }
 
+  private mutating func countWaiting(_ name: String?, _ other: String?, by number: Int) {
+    if let name, isWaiting(name) { waitingNodes += number }
+    if let other, other != name, isWaiting(other) { waitingNodes += number }
+  }
+
   private struct UnreadableLease: Error {}
 
-  private mutating func setLease(_ key: String, _ name: String, _ value: [UInt8]?) throws {
+  private mutating func setLease(_ name: String, _ value: [UInt8]?) throws {
     guard let address = IPv4Address(name) else { throw UnreadableLease() }
-    let lease = value.flatMap { LeaseCoding.lease(key: key, value: $0) }
+    let lease = value.flatMap { LeaseCoding.lease(of: address, value: $0) }
     if value != nil, lease == nil { throw UnreadableLease() }
+    setLease(lease, at: address)
+  }
+
+  private mutating func setLease(_ lease: Lease?, at address: IPv4Address) {
     let old = leases[address]
     // A renewal, as nearly all are, changes nothing for the nodes.
     if let old, let lease, old.holder == lease.holder, old.state == lease.state, case .hardware(let mac) = old.holder,
@@ -238,14 +251,24 @@ package struct RegistryView: Sendable {
       leases[address] = lease
       return
     }
-    directoryRevision += 1
-    let names = Set([old, lease].compactMap { lease in lease.flatMap { nodeName(of: $0.holder) } })
-    waitingNodes -= names.count { isWaiting($0) }
-    defer { waitingNodes += names.count { isWaiting($0) } }
+    let (name, oldName) = (lease.flatMap { nodeName(of: $0.holder) }, old.flatMap { nodeName(of: $0.holder) })
+    if name != nil || oldName != nil { directoryRevision += 1 }
+    countWaiting(name, oldName, by: -1)
+    defer { countWaiting(name, oldName, by: 1) }
     if let old, case .hardware(let mac) = old.holder, addressByMAC[mac] == address {
       addressByMAC[mac] = nil
     }
     leases[address] = lease
     if let lease, lease.state == .bound, case .hardware(let mac) = lease.holder { addressByMAC[mac] = address }
+  }
+}
+
+extension Sequence {
+  /// The first answer that there is, asked in order. A lazy sequence would have to keep the view.
+  func firstAnswer<Answer>(_ ask: (Element) -> Answer?) -> Answer? {
+    for element in self {
+      if let answer = ask(element) { return answer }
+    }
+    return nil
   }
 }

@@ -1,3 +1,5 @@
+package import DHCP
+
 /// The number of a commit: every commit has a higher one than those before it.
 package typealias Revision = Int64
 
@@ -18,10 +20,14 @@ package struct Record: Hashable, Sendable {
 package struct Change: Hashable, Sendable {
   package var key: String
   package var value: [UInt8]?
+  /// What `value` says, where it is a lease: there are thousands of them in a second, and who follows the store need
+  /// not read each again that was written just now.
+  package var lease: Lease?
 
-  package init(key: String, value: [UInt8]?) {
+  package init(key: String, value: [UInt8]?, lease: Lease? = nil) {
     self.key = key
     self.value = value
+    self.lease = lease
   }
 }
 

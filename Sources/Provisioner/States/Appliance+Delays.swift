@@ -24,7 +24,7 @@ extension Appliance {
     let mac = registry.read { view in
       status.boot.flatMap { view.boots[$0]?.mac } ?? view.node(named: node)?.macs.first
     }
-    if let mac { ledger.record(mac, .state, event, detail, now: now.time) }
+    if let mac { ledger.record(mac, .state, event, detail, now: now) }
   }
 }
 

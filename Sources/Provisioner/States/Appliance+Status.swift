@@ -10,8 +10,7 @@ extension Appliance {
   func status(_ effective: EffectiveNode, _ now: Moment = .now) -> NodeStatusView {
     let status = board.status(of: effective.name)
     let boot = registry.read { $0.lastBoot(of: effective.name) }
-    // A boot that was opened after the last report has not reported yet.
-    if let boot, status.map({ $0.boot != boot.id && $0.lastContact < boot.bound }) ?? true {
+    if let boot, !hasReported(boot, status) {
       return booting(effective, boot, status, now)
     }
     var view = NodeStatusView(
@@ -23,8 +22,7 @@ extension Appliance {
     guard let status else { return view }
     if status.stuck != nil {
       view.condition = .stuck
-      let begin = status.stepSince ?? status.since
-      view.detail = "stuck in \(status.place) for \(Self.words(now.time.seconds(since: begin)))"
+      view.detail = "stuck in \(status.place) for \(Self.words(board.secondsInPlace(effective.name, now: now) ?? 0))"
     } else if board.isSilent(effective.name) {
       view.condition = .silent
       view.detail = "silent for \(Self.words(board.secondsSinceContact(effective.name, now: now) ?? 0))"
@@ -35,10 +33,23 @@ extension Appliance {
     return view
   }
 
+  /// Whether a node was heard of since this boot was opened. A running system that goes on reporting while its machine
+  /// is said to boot counts: what is heard is true.
+  private func hasReported(_ boot: Boot, _ status: NodeStatus?) -> Bool {
+    guard let status else { return false }
+    if status.boot == boot.id { return true }
+    let heard = board.lastHeard(boot.node)
+    guard let bound = ledger.bound(boot) else {
+      // Of what an appliance before this one bound and heard, only the wall clock's times are left.
+      return heard != nil || status.lastContact >= boot.bound
+    }
+    return heard.map { $0 >= bound.uptime } ?? false
+  }
+
   private func booting(
     _ effective: EffectiveNode, _ boot: Boot, _ status: NodeStatus?, _ now: Moment
   ) -> NodeStatusView {
-    let seconds = now.time.seconds(since: boot.bound)
+    let seconds = ledger.secondsSinceBound(boot, now: now)
     let deadline = configuration.states.deadline(of: "init").map { Double($0) } ?? .infinity
     let phase = ledger.attemptID(of: boot.mac) == boot.id ? ledger.phase(of: boot.mac) : nil
     let step =

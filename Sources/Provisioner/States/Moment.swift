@@ -18,6 +18,9 @@ package struct Moment: Hashable, Sendable {
     return Moment(time: .now, uptime: Double(clock.tv_sec) + Double(clock.tv_nsec) / 1_000_000_000)
   }
 
+  /// Seconds from one moment to this one, by the machine's own clock.
+  package func seconds(since other: Moment) -> Double { uptime - other.uptime }
+
   package func adding(seconds: Double) -> Moment {
     Moment(time: time.adding(seconds: seconds), uptime: uptime + seconds)
   }

@@ -52,30 +52,30 @@ package struct StateService: Sendable {
     }
     let macs = try cards(report.hardwareAddresses)
     let isInit = report.state == "init"
-    let (node, boot) = try await identify(report, macs, origin, now.time)
+    let (node, boot) = try await identify(report, macs, origin, now)
     if isInit { try await join(macs, to: node.name) }
     ledger.remember(boot?.mac ?? macs[0], at: origin.client)
-    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now.time) }
+    if let boot { ledger.resumed(boot, phase: isInit ? .stage1 : .running, now: now) }
     let contact = board.contact(
       node.name, state: report.state, boot: boot?.id, address: report.address ?? origin.client,
       facts: report.facts.bounded, now: now)
     let card = boot?.mac ?? macs[0]
     // Who waits asks again and again.
     if contact.isNewState || (isInit && !contact.wasWaiting) || contact.wasSilent {
-      ledger.record(card, .state, report.state, words(report, contact), now: now.time)
+      ledger.record(card, .state, report.state, words(report, contact), now: now)
     }
-    var plan = try await answer(report, node, boot, card, origin, now.time)
+    var plan = try await answer(report, node, boot, card, origin, now)
     let others = standby.filter { $0.address != origin.server }
     plan.otherServers = others.isEmpty ? nil : others
     if board.waits(node.name, plan.wait?.reason), let wait = plan.wait {
-      ledger.record(card, .state, "wait", wait.reason, now: now.time)
+      ledger.record(card, .state, "wait", wait.reason, now: now)
     }
     return plan
   }
 
   private func answer(
     _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin,
-    _ now: Timestamp
+    _ now: Moment
   ) async throws -> Plan {
     let subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
@@ -137,12 +137,12 @@ package struct StateService: Sendable {
 
   /// Which node reports, and in which boot: by its card; the boot's name says which attempt it is.
   private func identify(
-    _ report: StateReport, _ macs: [MACAddress], _ origin: Origin, _ now: Timestamp
+    _ report: StateReport, _ macs: [MACAddress], _ origin: Origin, _ now: Moment
   ) async throws -> (EffectiveNode, Boot?) {
     let defaults = registry.defaults
     let (known, boot) = registry.read { view in
       let named = report.boot.flatMap { view.boots[$0] }
-      let node = macs.lazy.compactMap { view.node(with: $0) }.first ?? named.flatMap { view.node(named: $0.node) }
+      let node = macs.firstAnswer { view.node(with: $0) } ?? named.flatMap { view.node(named: $0.node) }
       return (node.map { view.effective($0, defaults) }, named?.node == node?.name ? named : nil)
     }
     if let known, let boot, report.state != "init" || boot.digest != nil { return (known, boot) }
@@ -199,11 +199,11 @@ package struct StateService: Sendable {
     }
     let (node, boot) = registry.read { view in
       let boot = report.boot.flatMap { view.boots[$0] }
-      return (macs.lazy.compactMap { view.node(with: $0) }.first, boot)
+      return (macs.firstAnswer { view.node(with: $0) }, boot)
     }
     let card = boot.map { macs.contains($0.mac) ? $0.mac : macs[0] } ?? macs[0]
     if let boot, boot.node == node?.name {
-      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now.time)
+      ledger.resumed(boot, phase: report.state == "init" ? .stage1 : .running, now: now)
     }
     let lastProgress = report.events.lastIndex(where: Self.isPlainProgress)
     for (index, event) in report.events.enumerated() {
@@ -215,7 +215,7 @@ package struct StateService: Sendable {
         ledger.show(
           card, .step, "\(name) progress", words, completed: event.completedBytes, total: event.totalBytes)
       } else {
-        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now.time)
+        ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
       }
       if let node { board.step(node.name, name, event.outcome, words, now: now) }
     }

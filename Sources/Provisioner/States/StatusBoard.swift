@@ -20,11 +20,17 @@ package final class StatusBoard: Sendable {
     var silent: Set<String> = []
   }
 
-  /// Uptimes of this appliance's machine.
+  /// Uptimes of this appliance's machine. What was read from the disk has that of this appliance's start.
   private struct Clocks {
-    var state: Double
-    var contact: Double
-    var step: Double?
+    var state: Clock
+    var contact: Clock
+    var step: Clock?
+  }
+
+  private struct Clock {
+    var uptime: Double
+    /// What it is the time of was in an appliance before this one.
+    var isInherited = false
   }
 
   private let registry: Registry
@@ -35,8 +41,9 @@ package final class StatusBoard: Sendable {
   package init(registry: Registry, now: Moment = .now) {
     self.registry = registry
     let (statuses, facts) = registry.read { ($0.statuses, $0.facts) }
+    let start = Clock(uptime: now.uptime, isInherited: true)
     let clocks = statuses.mapValues { status in
-      Clocks(state: now.uptime, contact: now.uptime, step: status.stepSince == nil ? nil : now.uptime)
+      Clocks(state: start, contact: start, step: status.stepSince == nil ? nil : start)
     }
     state = Mutex(State(statuses: statuses, clocks: clocks, facts: facts))
   }
@@ -54,7 +61,8 @@ package final class StatusBoard: Sendable {
   ) -> Contact {
     state.withLock { state in
       var status = state.statuses[node] ?? NodeStatus(state: name, lastContact: now.time, since: now.time)
-      var clocks = state.clocks[node] ?? Clocks(state: now.uptime, contact: now.uptime)
+      let clock = Clock(uptime: now.uptime)
+      var clocks = state.clocks[node] ?? Clocks(state: clock, contact: clock)
       let wasWaiting = status.wait != nil
       let isNew = state.statuses[node] == nil || status.state != name || status.boot != boot
       if isNew {
@@ -63,7 +71,7 @@ package final class StatusBoard: Sendable {
         status.detail = nil
         status.stuck = nil
         status.wait = nil
-        clocks.state = now.uptime
+        clocks.state = clock
       }
       // Whoever reports a state is in none of its steps.
       status.stepSince = nil
@@ -73,7 +81,7 @@ package final class StatusBoard: Sendable {
       status.address = address ?? status.address
       status.generation = facts.generation ?? (isNew ? nil : status.generation)
       status.lastContact = now.time
-      clocks.contact = now.uptime
+      clocks.contact = clock
       state.statuses[node] = status
       state.clocks[node] = clocks
       if isNew { state.urgent.insert(node) } else if state.fresh[node] == nil { state.fresh[node] = now.time }
@@ -98,15 +106,16 @@ package final class StatusBoard: Sendable {
   package func step(_ node: String, _ step: String, _ outcome: StepEvent.Outcome, _ detail: String, now: Moment) {
     state.withLock { state in
       guard var status = state.statuses[node], var clocks = state.clocks[node] else { return }
+      let clock = Clock(uptime: now.uptime)
       let isUnderWay = outcome == .started || outcome == .progress
       if !isUnderWay || status.step != step || outcome == .started {
         status.stepSince = isUnderWay ? now.time : nil
-        clocks.step = isUnderWay ? now.uptime : nil
+        clocks.step = isUnderWay ? clock : nil
       }
       status.step = step
       status.detail = detail.isEmpty ? outcome.rawValue : "\(outcome.rawValue): \(detail)"
       status.lastContact = now.time
-      clocks.contact = now.uptime
+      clocks.contact = clock
       state.statuses[node] = status
       state.clocks[node] = clocks
       if state.fresh[node] == nil { state.fresh[node] = now.time }
@@ -165,7 +174,7 @@ package final class StatusBoard: Sendable {
         guard let clocks = state.clocks[node] else { continue }
         let isStep = settings.next(after: status.state) == nil
         let begin = isStep ? clocks.step : clocks.state
-        let seconds = begin.map { now.uptime - $0 }
+        let seconds = begin.map { now.uptime - $0.uptime }
         let deadline = settings.deadline(of: status.state).map { Double($0) } ?? .infinity
         // What was found before a restart stays: its clocks began again.
         let isLate = status.wait == nil && ((seconds ?? 0) > deadline || (status.stuck != nil && begin != nil))
@@ -187,7 +196,7 @@ package final class StatusBoard: Sendable {
       var found: [(String, NodeStatus, Double)] = []
       for (node, status) in state.statuses where status.state != "init" && !state.silent.contains(node) {
         guard let clocks = state.clocks[node] else { continue }
-        let seconds = now.uptime - clocks.contact
+        let seconds = now.uptime - clocks.contact.uptime
         guard seconds > Double(limit(status.state)) else { continue }
         state.silent.insert(node)
         found.append((node, status, seconds))
@@ -200,7 +209,26 @@ package final class StatusBoard: Sendable {
 
   /// Seconds since a node was heard of, or since this appliance was started.
   package func secondsSinceContact(_ node: String, now: Moment = .now) -> Double? {
-    state.withLock { $0.clocks[node].map { max(0, now.uptime - $0.contact) } }
+    state.withLock { $0.clocks[node].map { max(0, now.uptime - $0.contact.uptime) } }
+  }
+
+  /// The uptime at which a node was last heard of; `nil` where it was not since this appliance was started.
+  package func lastHeard(_ node: String) -> Double? {
+    state.withLock { state in
+      state.clocks[node].flatMap { $0.contact.isInherited ? nil : $0.contact.uptime }
+    }
+  }
+
+  /// Seconds that a node has been in its state, or in the step under way: by the machine's own clock where this
+  /// appliance saw that begin, else by the wall's.
+  package func secondsInPlace(_ node: String, now: Moment) -> Double? {
+    state.withLock { state in
+      guard let status = state.statuses[node], let clocks = state.clocks[node] else { return nil }
+      let begin = clocks.step ?? clocks.state
+      return max(
+        0,
+        begin.isInherited ? now.time.seconds(since: status.stepSince ?? status.since) : now.uptime - begin.uptime)
+    }
   }
 
   /// Writes what changed; last contacts alone only where they have waited long enough, or for `all`.

@@ -33,6 +33,9 @@ package struct WatchBoard: Hashable, Sendable {
   /// The latest last.
   package private(set) var events: [TimelineEvent] = []
 
+  /// When the appliance was last there, where it is not.
+  package var silentSince: Timestamp?
+
   package init() {}
 
   /// What the appliance says of all nodes at this moment.

@@ -27,6 +27,10 @@ package struct WatchFrame: Sendable {
   /// At most `height` lines, each at most `width` columns, without line ends.
   package func lines(_ board: WatchBoard, now: Timestamp) -> [String] {
     var lines = [painted(cut(board.summary), .bold)]
+    if let since = board.silentSince {
+      let seconds = max(0, Int(now.seconds(since: since)))
+      lines = [painted(cut("no answer from the appliance for \(seconds) s; as it was then: \(board.summary)"), .red)]
+    }
     let notable = board.notable
     let room = height - 2
     // Events get what is left over, and a quarter where there is much to show.

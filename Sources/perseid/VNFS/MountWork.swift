@@ -50,7 +50,14 @@ struct MountWork {
         }
       }
     }
-    try withExtendedLifetime(lock) { _ = try CapsuleHooks.run(.mount, in: path, environment: environment) }
+    defer { withExtendedLifetime(lock) {} }
+    do {
+      try await run(.mount)
+    } catch let error as CancellationError {
+      // Nobody has changed anything in it yet.
+      try mounts.remove(name)
+      throw error
+    }
     return target
   }
 
@@ -61,7 +68,7 @@ struct MountWork {
     let record = try mounts.mounted(name)
     let hold = try store.hold()
     defer { withExtendedLifetime(hold) {} }
-    try CapsuleHooks.run(.umount, in: path, environment: environment)
+    try await run(.umount)
     let request = BuildRequest(
       source: path, name: name, nodeExecutable: try Companions.nodeExecutable(), busybox: try Companions.busybox())
     let progress = ImportProgress()
@@ -92,13 +99,13 @@ struct MountWork {
   }
 
   /// Removes the tree with all changes.
-  func close() throws {
+  func close() async throws {
     let lock = try mounts.lock(name)
     defer { withExtendedLifetime(lock) {} }
     if mounts.record(of: name)?.phase == .mounted {
       do {
-        try CapsuleHooks.run(.close, in: path, environment: environment)
-      } catch {
+        try await run(.close)
+      } catch let error as CapsuleError {
         // What is thrown away need not be in order.
         printError("perseid: \(error)")
       }
@@ -106,15 +113,25 @@ struct MountWork {
     try mounts.remove(name)
   }
 
-  /// Runs a program in the mounted tree; a shell where there is none.
+  /// Runs a hook, which Ctrl-C ends.
+  private func run(_ hook: CapsuleSettings.Hook) async throws {
+    try await interruptible { [path, environment] in
+      _ = try await CapsuleHooks.run(hook, in: path, environment: environment)
+    }
+  }
+
+  /// Runs a program in the mounted tree; a shell where there is none. It ends where this process is asked to.
   /// - Returns: Its exit code.
-  func run(_ command: [String]) throws -> Int32 {
+  func run(_ command: [String]) async throws -> Int32 {
     let lock = try mounts.lock(name, isShared: true)
     defer { withExtendedLifetime(lock) {} }
     _ = try mounts.mounted(name)
-    // Ctrl-C is for what runs inside. A handler, unlike SIG_IGN, is not handed on to it.
-    for number in [SIGINT, SIGQUIT] { signal(number) { _ in } }
-    defer { for number in [SIGINT, SIGQUIT] { signal(number, SIG_DFL) } }
-    return try TreeRoom(directory: path).run(command, isInteractive: true, environment: environment)
+    // Ctrl-C is for what runs inside.
+    let listener = Interrupts.shared.listen(to: [SIGINT, SIGQUIT]) {}
+    defer { withExtendedLifetime(listener) {} }
+    return try await interruptible(by: [SIGTERM]) { [path, environment] in
+      try await TreeRoom(directory: path)
+        .run(command, isInteractive: true, environment: environment, timeLimit: nil) ?? 1
+    }
   }
 }

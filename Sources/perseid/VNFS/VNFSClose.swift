@@ -24,7 +24,7 @@ struct VNFSClose: AsyncParsableCommand {
       throw ApplianceError(.refused, "The capsule \(capsule) is not mounted: there is nothing to close.")
     }
     try common.confirm("Throw away all that was changed in \(work.path)?")
-    try work.close()
+    try await work.close()
     try show(
       output.json ? try JSONText.of(Closed(name: capsule, path: work.path)) : "Closed \(capsule); nothing was kept.\n")
   }

@@ -27,7 +27,7 @@ struct VNFSShell: AsyncParsableCommand {
       let target = try await work.mount(generation: nil)
       printError("\(target.words), is at \(work.path)")
     }
-    let status = try work.run(command)
+    let status = try await work.run(command)
     if isNew { try await end(work) }
     guard status == 0 else { throw ExitCode(status) }
   }
@@ -48,7 +48,7 @@ struct VNFSShell: AsyncParsableCommand {
       let view = try await work.umount()
       printError("\(view.name), generation \(view.generation), boots from now on.")
     } catch let error as ApplianceError where error.code == .refused {
-      try work.close()
+      try await work.close()
       printError("Nothing was changed.")
     }
   }

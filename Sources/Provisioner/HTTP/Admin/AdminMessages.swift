@@ -17,6 +17,8 @@ package struct AdminRequest: Sendable {
   package var query: [(name: String, value: String)]
   /// JSON.
   package var body: [UInt8]?
+  /// The last event that was seen of a stream, to go on from there.
+  package var lastEventID: String?
 
   package init(
     _ method: Method, _ path: [String], query: [(name: String, value: String)] = [], body: [UInt8]? = nil

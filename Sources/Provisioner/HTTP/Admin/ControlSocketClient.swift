@@ -78,7 +78,7 @@ package struct ControlSocketClient: AdminConnection {
           }
         }
       }
-    } catch is ChannelError {
+    } catch  where error is ChannelError || error is HTTPParserError || (error as? IOError)?.isHangUp == true {
       // The appliance closes behind its answer, and may do so before this end does; without a whole
       // answer it stopped, or was silent for so long that this end closed.
     }
@@ -127,12 +127,17 @@ package struct ControlSocketClient: AdminConnection {
       case .delete: .DELETE
       }
     var headers: HTTPHeaders = ["Host": "localhost", "Connection": "close"]
+    if let lastEventID = request.lastEventID { headers.add(name: "Last-Event-ID", value: lastEventID) }
     if let body = request.body {
       headers.add(name: "Content-Type", value: "application/json")
       headers.add(name: "Content-Length", value: String(body.count))
     }
     return HTTPRequestHead(version: .http1_1, method: method, uri: request.target, headers: headers)
   }
+}
+
+extension IOError {
+  fileprivate var isHangUp: Bool { errnoCode == ECONNRESET || errnoCode == EPIPE }
 }
 
 /// Ends a connection on which nothing comes any more.
