@@ -11,10 +11,14 @@ struct AwakeProcessors: ~Copyable {
 
   /// `nil` where the system does not allow it.
   init?() {
-    descriptor = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
+    let file = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
     var microseconds: Int32 = 0
-    _ = write(descriptor, &microseconds, 4)
+    guard write(file, &microseconds, 4) == 4 else {
+      close(file)
+      return nil
+    }
+    descriptor = file
   }
 
   deinit {

@@ -60,7 +60,7 @@ int clinux_tftp_connected(int descriptor, uint32_t address, uint16_t port) {
   if (getsockname(descriptor, (struct sockaddr *)&own, &length) < 0) return -errno;
   int second = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (second < 0) return -errno;
-  // The port may be shared while the second socket is bound to it, and not by anyone who comes later.
+  // The port may be shared while the second socket is bound to it, by a program of this machine, and not later.
   int error = 0;
   if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
       setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
@@ -69,7 +69,12 @@ int clinux_tftp_connected(int descriptor, uint32_t address, uint16_t port) {
     error = errno;
   setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &(int){0}, sizeof(int));
   if (error == 0 && setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &(int){0}, sizeof(int)) < 0) error = errno;
-  if (error == 0) return second;
+  if (error == 0) {
+    // From here on strangers' packets go to the port. Those that came between the two calls are here.
+    char byte;
+    while (recv(second, &byte, 1, MSG_DONTWAIT) >= 0 || errno == EINTR) {}
+    return second;
+  }
   close(second);
   return -error;
 }

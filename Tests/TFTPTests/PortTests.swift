@@ -1,5 +1,7 @@
 import CLinux
+import Glibc
 import NetworkTypes
+import Synchronization
 import Testing
 
 @testable import TFTP
@@ -29,6 +31,10 @@ struct PortTests {
       }
       return false
     }
+  }
+
+  private final class End: Sendable {
+    let isThere = Atomic(false)
   }
 
   private static let bytes = pattern(1300)
@@ -123,6 +129,27 @@ struct PortTests {
         client.send(Packet.acknowledgement(block: block).bytes, to: source)
       }
       #expect(await log.first { $0.kind == .finished } != nil)
+    }
+  }
+
+  @Test func aLineToAClientHasNothingThatStrangersSentWhileItWasMade() async throws {
+    let socket = try UDPSocket(address: IPv4Address(127, 0, 0, 1), port: 0, tellsLocalAddress: false)
+    let port = Int(clinux_tftp_port(socket.descriptor))
+    let client = RawClient()
+    let end = End()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        let stranger = RawClient()
+        while !end.isThere.load(ordering: .relaxed) { stranger.send(Packet.error(.diskFull, text: "").bytes, to: port) }
+      }
+      defer { end.isThere.store(true, ordering: .relaxed) }
+      for _ in 0..<2000 {
+        let line = try UDPSocket(
+          adopting: clinux_tftp_connected(
+            socket.descriptor, IPv4Address(127, 0, 0, 1).rawValue, UInt16(client.port)))
+        var byte: UInt8 = 0
+        #expect(recv(line.descriptor, &byte, 1, Int32(MSG_DONTWAIT)) == -1)
+      }
     }
   }
 

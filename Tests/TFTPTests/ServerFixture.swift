@@ -119,6 +119,16 @@ struct RawClient: ~Copyable {
     close(descriptor)
   }
 
+  /// Whether a block comes, and before it at most those again that came before: on a busy machine an answer can come too
+  /// late for the server.
+  func receive(block: UInt16) async -> Bool {
+    while let (packet, _) = await receive() {
+      guard case .data(let number, _) = packet, number <= block else { return false }
+      if number == block { return true }
+    }
+    return false
+  }
+
   var port: Int {
     var name = sockaddr_in()
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
