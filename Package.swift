@@ -129,7 +129,7 @@ let package = Package(
       "Lab", ["NetworkTypes"], path: "Tests/Lab",
       exclude: [
         "debian-source", "debian-tree", "in-private-namespaces", "init-tree", "install-packages", "packages",
-        "service-tree", "tagging-port", "unpack-packages",
+        "rpm-repositories", "service-tree", "tagging-port", "unpack-packages",
       ]),
     tests("LabTests", ["Lab", "NetworkTypes"]),
     tests("NetworkTypesTests", ["NetworkTypes"]),

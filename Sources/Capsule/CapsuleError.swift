@@ -49,7 +49,10 @@ package struct CapsuleError: Error, Sendable, CustomStringConvertible {
     self.remedy = remedy
   }
 
-  package var description: String { "\(problem). \(remedy)." }
+  package var description: String {
+    // The words of a program stand on lines of their own.
+    problem.hasSuffix("\n") ? "\(problem)\(remedy)." : "\(problem). \(remedy)."
+  }
 
   /// An error of the system while writing.
   static func writing(_ path: String, errno number: Int32) -> CapsuleError {

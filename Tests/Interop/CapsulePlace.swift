@@ -45,6 +45,17 @@ struct CapsulePlace {
     return try #require(value?["digest"] as? String)
   }
 
+  /// The file of a capsule's first blob of a media type.
+  func blob(_ name: String, ofType type: String) async throws -> String {
+    func path(_ digest: String) -> String { "\(directory)/state/blobs/\(digest.replacing(":", with: "/"))" }
+    let manifest =
+      try JSONSerialization.jsonObject(
+        with: Data(contentsOf: URL(fileURLWithPath: path(try await digest(name))))) as? [String: Any]
+    let layers = try #require(manifest?["layers"] as? [[String: Any]])
+    let layer = try #require(layers.first { $0["mediaType"] as? String == type })
+    return path(try #require(layer["digest"] as? String))
+  }
+
   /// docker-registry on loopback. It speaks plain HTTP, and registries.conf(5) says so to every skopeo of this place.
   func startRegistry() async throws -> (process: RunningProcess, port: Substring) {
     try """

@@ -65,7 +65,7 @@ import Testing
     #expect(!failing.succeeded && failing.output.contains("Command 2 of the recipe failed"), "\(failing.output)")
     let missing = try await place.vnfs("build", "\(place.directory)/missing.yaml")
     #expect(!missing.succeeded, "\(missing.output)")
-    #expect(missing.output.contains("Making the Debian tree failed (unshare)"), "\(missing.output)")
+    #expect(missing.output.contains("Making the Debian tree failed (mmdebstrap)"), "\(missing.output)")
     #expect(missing.output.contains("Unable to locate package none"), "\(missing.output)")
     #expect(try await place.shell("ls state/tmp; ! grep '\(place.directory)' /proc/self/mounts") == "")
   }

@@ -26,6 +26,8 @@ package struct BuildRequest: Hashable, Sendable {
 /// How far a build is.
 package struct BuildProgress: Hashable, Sendable {
   package enum Phase: String, Hashable, Sendable, CaseIterable {
+    /// The steps of a recipe.
+    case making
     /// The source is read through: a directory's entries, or a whole archive.
     case reading
     /// The root file system is compressed and stored.

@@ -50,6 +50,11 @@ extension Recipe {
     !text.hasPrefix("-") && text.utf8.count <= 1024 && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F } ? text : nil
   }
 
+  /// The address of a repository, as dnf takes it.
+  private static func address(_ text: String) -> String? {
+    ["http://", "https://", "ftp://", "file:///"].contains(where: text.hasPrefix) ? word(text) : nil
+  }
+
   private static func base(_ section: YAMLSection, _ directory: String) throws -> Base {
     func needed<Value>(_ section: YAMLSection, _ key: String, _ value: Value?, _ allowed: String) throws -> Value {
       guard let value else {
@@ -78,20 +83,22 @@ extension Recipe {
     }
     if let rpm = try section.section("rpm", allowed: ["release", "repos", "keys", "gpgcheck"]) {
       let release = "a release of the distribution such as 9"
-      var base = RPM(release: try needed(rpm, "release", try rpm.value("release", allowed: release, word), release))
-      // They become lines of a configuration, and file names.
-      base.repositories = try rpm.list("repos", allowed: "the address of a repository, or a list of them", word) ?? []
-      base.keys =
-        try rpm.list("keys", allowed: "the address or the path of a public key, or a list of them") { text in
-          word(text).map { $0.contains("://") ? $0 : "file://\($0.hasPrefix("/") ? $0 : "\(directory)/\($0)")" }
-        } ?? []
-      base.checksSignatures = try rpm.bool("gpgcheck") ?? true
-      guard base.repositories.isEmpty || !base.keys.isEmpty || !base.checksSignatures else {
-        throw rpm.error(
-          "keys",
-          "found nothing, allowed is the public key that the packages of these repositories are signed with, or a list; "
-            + "gpgcheck: false takes packages that nobody signed.")
+      let repos = "the address of a repository such as https://mirror.example/9/BaseOS/x86_64/os, or a list of them"
+      let keys = "a file or an address of a key, or a list of them; or gpgcheck: false, and signatures are not checked"
+      var base = RPM(
+        release: try needed(rpm, "release", try rpm.value("release", allowed: release, word), release),
+        repositories: try needed(rpm, "repos", try rpm.list("repos", allowed: repos, address), repos),
+        keys: nil)
+      if try rpm.bool("gpgcheck") ?? true {
+        base.keys = try needed(rpm, "keys", try rpm.list("keys", allowed: keys, word), keys).map { key in
+          if key.contains("://") { return key }
+          return key.hasPrefix("/") ? key : "\(directory)/\(key)"
+        }
+      } else if rpm.has("keys") {
+        throw rpm.error("gpgcheck", "found false, and there are keys: allowed is one of the two.")
       }
+      if base.repositories.isEmpty { throw rpm.error("repos", "found none, allowed is \(repos).") }
+      if base.keys?.isEmpty == true { throw rpm.error("keys", "found none, allowed is \(keys).") }
       return .rpm(base)
     }
     let source = "a path, or the image of a container such as docker://registry/name:tag"

@@ -23,15 +23,16 @@ package struct Recipe: Hashable, Sendable {
 
   package struct RPM: Hashable, Sendable {
     package var release: String
-    /// Addresses of repositories; empty for those of the host's dnf.
-    package var repositories: [String] = []
-    /// Addresses of public keys, of which one has signed each package; paths are absolute. Where there are repositories.
-    package var keys: [String] = []
-    /// Whether a package without a signature of one of the keys is refused.
-    package var checksSignatures = true
+    /// Their addresses; there is one at least, and none of the host's is used.
+    package var repositories: [String]
+    /// Files and addresses of OpenPGP keys, one of which every package must be signed with; `nil` where signatures are
+    /// not looked at.
+    package var keys: [String]?
 
-    package init(release: String) {
+    package init(release: String, repositories: [String], keys: [String]?) {
       self.release = release
+      self.repositories = repositories
+      self.keys = keys
     }
   }
 

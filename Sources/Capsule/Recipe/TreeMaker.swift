@@ -33,7 +33,7 @@ struct TreeMaker {
   }
 
   func say(_ note: String) {
-    progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: note))
+    progress(BuildProgress(phase: .making, completedBytes: 0, totalBytes: nil, note: note))
   }
 
   // MARK: - The base
@@ -53,7 +53,7 @@ struct TreeMaker {
     command.append("--components=\(base.components.joined(separator: ","))")
     if !recipe.packages.isEmpty { command.append("--include=\(recipe.packages.joined(separator: ","))") }
     try isolated(
-      command + ["--", base.suite, root] + base.mirrors, program: "mmdebstrap",
+      command + ["--", base.suite, root] + base.mirrors, program: "mmdebstrap", package: "mmdebstrap",
       purpose: "Making the Debian tree")
   }
 
@@ -106,15 +106,16 @@ struct TreeMaker {
 
   /// Runs a script in the tree, with /proc, /sys, /dev and the host's name resolution, all of which is gone with it.
   private func run(_ script: String, purpose: String) throws {
-    try isolated(["sh", "-euc", Self.enter, "sh", root, script], purpose: purpose)
+    try isolated(
+      ["sh", "-euc", Self.enter, "sh", root, script], program: nil, package: "util-linux", purpose: purpose)
     // The name resolution was lent: what it was mounted on may have been made for it.
     let lent = root + "/etc/resolv.conf.perseid"
     if access(lent, F_OK) == 0 { unlink(lent) }
   }
 
-  /// `$1` is the tree: goes there, and mounts what programs in it need.
+  /// `$tree` becomes the current directory, with what programs expect to be mounted in one. Mounts are the name space's
+  /// own.
   static let mounts = """
-    tree=$1
     mount --bind "$tree" "$tree"; cd "$tree"
     for directory in proc sys dev tmp run; do [ -d "$directory" ] || mkdir "$directory"; done
     mount -t proc proc proc
@@ -128,9 +129,10 @@ struct TreeMaker {
     mount -t sysfs -o ro sysfs sys 2>/dev/null || :
     """
 
-  /// `$1` is the tree, `$2` the script. Mounts are the name space's own; the file that the host's resolv.conf is mounted
-  /// on, where the tree has none or only a link, is taken away again.
+  /// `$1` is the tree, `$2` the script. The file that the host's resolv.conf is mounted on, where the tree has none or
+  /// only a link, is taken away again.
   private static let enter = """
+    tree=$1
     \(mounts)
     saved=; made=
     if [ -d etc ] && [ -e /etc/resolv.conf ]; then
@@ -153,18 +155,22 @@ struct TreeMaker {
     """
 
   /// Runs a program where its mounts and processes are its own.
-  /// - Parameter program: One that may not be there, in a package of its own name.
-  func isolated(_ command: [String], program: String? = nil, purpose: String) throws {
+  ///
+  /// - Parameters:
+  ///   - program: What the command comes down to, and what a failure is said of; `nil` for what the tree itself has.
+  ///   - package: The Debian package of that program.
+  func isolated(_ command: [String], program: String?, package: String, purpose: String) throws {
     if let program, !Self.isThere(program) {
       throw CapsuleError(
         .tool, "\(purpose) failed: the program '\(program)' is not there",
-        remedy: "Install the package \(program): apt-get install \(program)")
+        remedy: "Install the package \(package): apt-get install \(package)")
     }
-    try Tool(
+    var tool = Tool(
       ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
-        + command, package: program ?? "util-linux", purpose: purpose, timeLimit: recipe.stepSeconds
-    ).run { line in
-      progress(BuildProgress(phase: .reading, completedBytes: 0, totalBytes: nil, note: "  " + line))
+        + command, package: package, purpose: purpose, timeLimit: recipe.stepSeconds)
+    tool.program = program
+    try tool.run { line in
+      progress(BuildProgress(phase: .making, completedBytes: 0, totalBytes: nil, note: "  " + line))
     }
   }
 
@@ -212,7 +218,7 @@ struct TreeMaker {
     CapsuleError(.badSettings, "The file /\(file.path) of the recipe cannot be placed: \(reason)", remedy: "Change it")
   }
 
-  private func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(CapsuleError) {
+  func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(CapsuleError) {
     guard let file = FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600),
       bytes.withUnsafeBytes({ file.writeAll($0) }), fchmod(file.number, mode_t(mode)) == 0
     else { throw .writing(path, errno: errno) }
@@ -220,7 +226,7 @@ struct TreeMaker {
 
   /// Where a path of the tree is on the host: its directories are made, and links among them lead nowhere but into the
   /// tree.
-  func placeFor(_ path: String) throws -> String {
+  private func placeFor(_ path: String) throws -> String {
     var pending = Array(path.split(separator: "/").map(String.init).reversed())
     var trail: [String] = []
     var links = 0

@@ -16,12 +16,15 @@ struct Tool {
   let purpose: String
   /// Seconds.
   let timeLimit: Int
+  /// The program that a failure is said of, where that is not clear from the purpose.
+  var program: String?
 
   init(_ command: [String], package: String, purpose: String, timeLimit: Int) {
     self.command = command
     self.package = package
     self.purpose = purpose
     self.timeLimit = timeLimit
+    program = command.first
   }
 
   private static let tailLength = 12
@@ -103,8 +106,9 @@ struct Tool {
 
   private func failure(_ reason: String, _ words: Words) -> CapsuleError {
     let tail = words.tail.isEmpty ? "" : "; its last words:\n  " + words.tail.joined(separator: "\n  ") + "\n"
+    let program = program.map { " (\($0))" } ?? ""
     return CapsuleError(
-      .tool, "\(purpose) failed (\(command.first ?? "")): \(reason)\(tail)",
+      .tool, "\(purpose) failed\(program): \(reason)\(tail)",
       remedy: "See what it says, and try again")
   }
 

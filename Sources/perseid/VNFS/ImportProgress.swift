@@ -72,6 +72,7 @@ final class ImportProgress: Sendable {
   private static func words(_ phase: BuildProgress.Phase) -> String {
     switch phase {
     case .reading: "reading the tree"
+    case .making: "making the tree"
     case .packing: "packing the root file system"
     case .initramfs: "putting the initramfs together"
     case .checking: "checking the capsule"
