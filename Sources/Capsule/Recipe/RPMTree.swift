@@ -83,7 +83,7 @@ extension TreeMaker {
     mkdir run/dnf; mount --bind "$settings/work" run/dnf
     (cd / && HOME=$settings/home "$@") </dev/null
     cat >run/place-database <<'END'
-    from=/usr/lib/sysimage/rpm; to=$(rpm --eval '%{_dbpath}')
+    from=/usr/lib/sysimage/rpm; to=$(/usr/bin/rpm --eval '%{_dbpath}')
     case $to in /*) ;; *) exit 0 ;; esac
     mkdir -p "$to"
     [ ! "$from" -ef "$to" ] || exit 0
