@@ -137,7 +137,9 @@ let package = Package(
     tests("TFTPTests", ["TFTP", "NetworkTypes", "CLinux", logging]),
     library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
-    tests("CapsuleTests", ["Capsule", "CapsuleFormat", "ConfigurationFile", "Lab", "TestSupport", crypto]),
+    tests(
+      "CapsuleTests",
+      ["Capsule", "CapsuleFormat", "ConfigurationFile", "Lab", "StateClient", "TestSupport", crypto]),
     tests(
       "ProvisionerTests",
       [

@@ -6,6 +6,8 @@ package enum PlanCheck {
   /// Bytes of one script or file, and of all of a plan together, that are fetched at most.
   package static let contentLimit: Int64 = 256 << 20
   package static let totalLimit: Int64 = 1 << 30
+  /// Bytes of what a running node takes over of another generation, compressed.
+  package static let livesyncLimit: Int64 = 8 << 30
 
   /// What keeps the plan from being followed; `nil` where nothing does.
   package static func fault(in plan: Plan) -> String? {
@@ -19,7 +21,7 @@ package enum PlanCheck {
     var total: Int64 = 0
     for step in plan.steps {
       if let fault = fault(in: step) { return "step '\(step.name)' \(fault)" }
-      total += step.length
+      if step.kind != .livesync { total += step.length }
     }
     guard total <= totalLimit else { return "its scripts and files are \(total) bytes, more than \(totalLimit)" }
     return nil
@@ -30,7 +32,8 @@ package enum PlanCheck {
     guard !name.isEmpty, name.count <= 200, !name.contains(UInt8(ascii: "/")), !name.contains(0), step.name != ".",
       step.name != ".."
     else { return "has a name that is none" }
-    guard step.length >= 0, step.length <= contentLimit else { return "has \(step.length) bytes" }
+    let limit = step.kind == .livesync ? livesyncLimit : contentLimit
+    guard step.length >= 0, step.length <= limit else { return "has \(step.length) bytes" }
     guard (0...100).contains(step.retries ?? 0) else { return "is to be tried again \(step.retries ?? 0) times" }
     guard (1...86_400).contains(step.timeoutSeconds ?? 1) else { return "may take \(step.timeoutSeconds ?? 0) s" }
     switch step.kind {
@@ -51,6 +54,10 @@ package enum PlanCheck {
       else {
         return "does not say what the root is filled from"
       }
+      return nil
+    case .livesync:
+      guard let livesync = step.livesync else { return "does not say what the node comes to" }
+      if let hook = livesync.hook, !hook.hasPrefix("/") || hook.utf8.contains(0) { return "has a hook without a path" }
       return nil
     case .unknown(let kind):
       return "is of kind '\(kind)', which this version does not know: the capsule's stage 1 is too old for it"

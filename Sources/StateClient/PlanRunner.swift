@@ -1,3 +1,4 @@
+package import CapsuleFormat
 import Glibc
 package import StateProtocol
 
@@ -20,6 +21,8 @@ package protocol PlanHost {
   mutating func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws
   /// Called after each program: process 1 reaps what programs left behind.
   func reap()
+  /// The running node's root is that of another generation now.
+  mutating func synchronised(with generation: Digest)
 }
 
 /// A plan that was not followed to its end.
@@ -140,21 +143,7 @@ package struct PlanRunner<Host: PlanHost> {
     switch step.kind {
     case .script:
       guard let content else { return }
-      var environment = plan.environment
-      environment["STATE"] = environment["STATE"] ?? plan.state
-      environment["DESTDIR"] = host.destination
-      environment[NodeDaemon.planVariable] = "1"
-      environment["PATH"] = environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
-      var scripts = scripts
-      if let seconds = step.timeoutSeconds { scripts.timeLimit = Double(seconds) }
-      let result = try scripts.run(content, environment: environment) { host.echo($0) }
-      host.reap()
-      event.exitCode = result.exitCode
-      event.detail = result.output.isEmpty ? nil : result.output
-      if result.wasEnded {
-        event.detail = (event.detail ?? "") + "\n(ended after \(Int(scripts.timeLimit)) s)"
-      }
-      if result.exitCode != 0 { event.outcome = .failed }
+      try run(content, step, environment: environment(of: plan), event: &event)
     case .file:
       guard let content else { return }
       if hasRoot {
@@ -168,9 +157,61 @@ package struct PlanRunner<Host: PlanHost> {
       try host.fillRoot(step, root, through: &client)
       hasRoot = true
       try placeDeferred(plan, through: &client)
+    case .livesync:
+      guard let content, let livesync = step.livesync else { return }
+      try synchronise(step, livesync, content: content, plan: plan, event: &event)
     case .unknown(let kind):
       throw PlanFailure(step: step.name, reason: "kind '\(kind)' is not known here")
     }
+  }
+
+  private func environment(of plan: Plan) -> [String: String] {
+    var environment = plan.environment
+    environment["STATE"] = environment["STATE"] ?? plan.state
+    environment["DESTDIR"] = host.destination
+    environment[NodeDaemon.planVariable] = "1"
+    environment["PATH"] = environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
+    return environment
+  }
+
+  private func run(
+    _ program: String, _ step: Step, environment: [String: String], event: inout StepEvent
+  ) throws {
+    var scripts = scripts
+    if let seconds = step.timeoutSeconds { scripts.timeLimit = Double(seconds) }
+    let result = try scripts.run(program, environment: environment) { host.echo($0) }
+    host.reap()
+    event.exitCode = result.exitCode
+    event.detail = result.output.isEmpty ? nil : result.output
+    if result.wasEnded {
+      event.detail = (event.detail ?? "") + "\n(ended after \(Int(scripts.timeLimit)) s)"
+    }
+    if result.exitCode != 0 { event.outcome = .failed }
+  }
+
+  /// The files, then the hook; the node is of that generation once both are done.
+  private mutating func synchronise(
+    _ step: Step, _ livesync: Step.Livesync, content: String, plan: Plan, event: inout StepEvent
+  ) throws {
+    guard hasRoot, plan.state != "init" else {
+      throw PlanFailure(step: step.name, reason: "a node that has not booted yet has nothing to take over")
+    }
+    let result = try TreeUpdate(root: host.destination).apply(content)
+    var words = "generation \(livesync.number): \(result.written) written, \(result.removed) removed"
+    if !result.mounted.isEmpty {
+      let places = result.mounted.prefix(10).joined(separator: ", ")
+      words += "; \(result.mounted.count) left alone, something is mounted there: \(places)"
+    }
+    if let note = livesync.note { words += "; \(note)" }
+    if let hook = livesync.hook {
+      var environment = environment(of: plan)
+      environment["GENERATION"] = "\(livesync.number)"
+      let root = host.destination == "/" ? "" : host.destination
+      try run(root + hook, step, environment: environment, event: &event)
+      words = event.outcome == .failed ? "\(words); its hook \(hook) failed" : words
+    }
+    event.detail = [words, event.detail].compactMap(\.self).joined(separator: "\n")
+    if event.outcome == .done { host.synchronised(with: livesync.generation) }
   }
 
   /// What came before the root goes into it; each file is told of by its own step, whose policy decides.

@@ -17,6 +17,8 @@ package struct Facts: Hashable, Sendable, Codable {
   package var serial: String?
   package var disks: [Disk]?
   package var links: [Link]?
+  /// Kinds of steps that the client knows besides those that all do: `livesync`.
+  package var steps: [String]?
 
   /// A disk, or what looks like one.
   package struct Disk: Hashable, Sendable, Codable {
@@ -87,6 +89,7 @@ extension Facts {
     facts.links = links?.prefix(Self.countLimit).map { link in
       Link(name: Self.text(link.name), mac: link.mac, speed: link.speed, driver: link.driver.map(Self.text))
     }
+    facts.steps = steps?.prefix(Self.countLimit).map(Self.text)
     return facts
   }
 

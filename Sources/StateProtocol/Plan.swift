@@ -67,6 +67,8 @@ package struct Step: Hashable, Sendable, Codable {
     case file
     /// Fill the root from a capsule: the content is its frame index.
     case root
+    /// Take over what is different in another generation: the content is what `TreeUpdate` applies.
+    case livesync
     /// A kind of a later version: an error where it is met, before anything runs.
     case unknown(String)
   }
@@ -99,6 +101,26 @@ package struct Step: Hashable, Sendable, Codable {
   package var group: String?
   /// Kind `root`.
   package var root: Root?
+  /// Kind `livesync`.
+  package var livesync: Livesync?
+
+  /// What a running node comes to.
+  package struct Livesync: Hashable, Sendable, Codable {
+    /// The capsule's manifest digest, and the number of that generation.
+    package var generation: Digest
+    package var number: Int
+    /// A program in the root to run behind it: an absolute path.
+    package var hook: String?
+    /// What there is to say besides.
+    package var note: String?
+
+    package init(generation: Digest, number: Int, hook: String?, note: String?) {
+      self.generation = generation
+      self.number = number
+      self.hook = hook
+      self.note = note
+    }
+  }
 
   /// What the root is filled from.
   package struct Root: Hashable, Sendable, Codable {
@@ -129,7 +151,7 @@ package struct Step: Hashable, Sendable, Codable {
   package init(
     name: String, kind: Kind, level: String, length: Int64, digest: Digest, onFailure: FailurePolicy,
     retries: Int? = nil, timeoutSeconds: Int? = nil, path: String? = nil, mode: UInt32? = nil, owner: String? = nil,
-    group: String? = nil, root: Root? = nil
+    group: String? = nil, root: Root? = nil, livesync: Livesync? = nil
   ) {
     self.name = name
     self.kind = kind
@@ -144,6 +166,7 @@ package struct Step: Hashable, Sendable, Codable {
     self.owner = owner
     self.group = group
     self.root = root
+    self.livesync = livesync
   }
 }
 
@@ -153,6 +176,7 @@ extension Step.Kind: Codable {
     case "script": self = .script
     case "file": self = .file
     case "root": self = .root
+    case "livesync": self = .livesync
     case let other: self = .unknown(other)
     }
   }
@@ -167,6 +191,7 @@ extension Step.Kind: Codable {
     case .script: "script"
     case .file: "file"
     case .root: "root"
+    case .livesync: "livesync"
     case .unknown(let kind): kind
     }
   }

@@ -20,6 +20,7 @@ import Testing
     nodescripts: /opt/acme/scripts
     hooks: { configure: /opt/acme/setup }
     hookSeconds: 60
+    livesync: { skip: [/etc/fstab, /var/log/*] }
 
     """
 
@@ -31,6 +32,7 @@ import Testing
     #expect(settings.firmware == .init(add: ["extra", "single.bin"], omit: ["acme"]))
     #expect(settings.rootModes == [.overlay, .ram])
     #expect(settings.nodescripts == "opt/acme/scripts" && settings.hooks == [.configure: "opt/acme/setup"])
+    #expect(settings.livesyncSkip == ["/etc/fstab", "/var/log/*"])
     #expect(settings.hookSeconds == 60 && CapsuleSettings().hookSeconds == 3600)
     #expect(try CapsuleSettings.parse(yaml: "", file: "f") == CapsuleSettings())
     #expect(try CapsuleSettings.parse(yaml: "kernelArgs: a  b", file: "f").kernelArguments == "a b")
@@ -52,6 +54,7 @@ import Testing
       ("root: { modes: ram, default: overlay }", 1, "root.default", "allowed is one of those under modes"),
       ("hooks:\n  configure: bin/x", 2, "hooks.configure", "an absolute path in the tree"),
       ("hooks:\n  start: /x", 2, "hooks.start", "configure, mount, umount, close, livesync"),
+      ("livesync: { skip: etc }", 1, "livesync.skip", "found 'etc', allowed is an absolute path in the tree"),
       ("hookSeconds: 0", 1, "hookSeconds", "found '0'"),
       ("name: a\nname: b", 1, "name", "found twice"),
       ("name: [", 2, nil, "it is not YAML"),

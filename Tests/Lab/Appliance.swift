@@ -135,6 +135,9 @@ package struct NodeStatus: Sendable, Decodable {
   package var vnfs: String?
   package var state: String?
   package var lastContact: String?
+  /// The generation that it booted, and the one that it took over since.
+  package var generation: Int?
+  package var synchronised: Int?
 }
 
 /// One event of `node timeline --json`.

@@ -29,6 +29,8 @@ struct PlanRunnerTests {
     func echo(_ bytes: UnsafeRawBufferPointer) {}
     func report(_ event: StepEvent, through client: inout StateClient) { events.append(event) }
     func reap() {}
+    var generation: Digest?
+    func synchronised(with generation: Digest) { self.generation = generation }
     func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws {
       rootsFilled += 1
       try SmallFile.makeDirectories(destination + "/etc")
@@ -79,6 +81,42 @@ struct PlanRunnerTests {
     #expect(host.outcomes == ["10-a started", "10-a done", "20-b started", "20-b done"])
     #expect(host.events.last?.detail == "n0001 init 10-a\n")
     #expect(host.events.last?.exitCode == 0)
+  }
+
+  @Test(
+    "takes another generation over, runs its hook there, and is of that generation only if that ends well",
+    .enabled(if: geteuid() == 0), arguments: [0, 3])
+  func livesync(code: Int) throws {
+    let host = Host()
+    _ = try ScriptRunner().run(
+      "/bin/sh",
+      arguments: [
+        "-ec",
+        """
+        cd "$HERE"; mkdir -p new/etc new/hooks "$DESTDIR/etc"; echo new >new/etc/file; : >new/etc/.wh.gone; echo old >"$DESTDIR/etc/gone"
+        printf '#!/bin/sh\\necho $VNFS $GENERATION $(cat $DESTDIR/etc/file)\\nexit \(code)\\n' >new/hooks/livesync
+        chmod 755 new/hooks/livesync; tar -C new -cf - etc hooks | zstd -q >blob
+        """,
+      ],
+      environment: ["PATH": "/usr/bin:/bin", "DESTDIR": host.destination, "HERE": host.base])
+    let blob = try SmallFile.read(host.base + "/blob")
+    let digest = Digest.ofContent(blob)
+    let generation = Digest.ofContent([1])
+    var fixture = Fixture()
+    fixture.contents[digest.hexadecimal] = blob
+    fixture.plan.state = "ready"
+    fixture.plan.environment["VNFS"] = "acme"
+    fixture.plan.steps.append(
+      Step(
+        name: "livesync", kind: .livesync, level: "built-in", length: Int64(blob.count), digest: digest,
+        onFailure: .goOn, livesync: .init(generation: generation, number: 7, hook: "/hooks/livesync", note: "a note")))
+    #expect(PlanCheck.fault(in: fixture.plan) == nil)
+    try fixture.follow(host)
+    #expect(host.outcomes == ["livesync started", code == 0 ? "livesync done" : "livesync failed"])
+    #expect(host.events.last?.detail?.contains("; a note") == true)
+    #expect(host.events.last?.detail?.contains("acme 7 new") == true)
+    #expect(host.generation == (code == 0 ? generation : nil))
+    #expect(!SmallFile.exists(host.destination + "/etc/gone") && SmallFile.exists(host.destination + "/etc/file"))
   }
 
   @Test("runs nothing where any content is missing or is not as promised")

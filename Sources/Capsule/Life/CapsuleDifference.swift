@@ -102,7 +102,7 @@ package struct CapsuleDifference: Hashable, Sendable, Codable {
 }
 
 /// A capsule read through.
-private struct Contents {
+struct Contents {
   struct File {
     var entry: TarEntry
     /// Of a file's content; `nil` for what has none.

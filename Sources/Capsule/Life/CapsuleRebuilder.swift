@@ -48,16 +48,7 @@ extension StoredCapsule {
   /// - Returns: `nil` where it was made of something else.
   /// - Throws: `CapsuleError`, `ConfigurationError`.
   package func recipe(from store: ContentStore, directory: String) throws -> Recipe? {
-    guard let tools = manifest.layer(MediaType.tools), let path = TreePath("recipe.yaml") else { return nil }
-    let bundle: FileBundle
-    do {
-      bundle = try FileBundle(decoding: try store.read(tools.digest, limit: FileBundle.blobLimit))
-    } catch let error as TarError {
-      throw CapsuleError(
-        .badManifest, "The tools of the capsule \(config.name) cannot be read: \(error)",
-        remedy: "Check it: perseid vnfs verify \(config.name)")
-    }
-    guard let file = bundle.files[path] else { return nil }
+    guard let path = TreePath("recipe.yaml"), let file = try tools(from: store).files[path] else { return nil }
     return try Recipe.parse(yaml: String(decoding: file.content, as: UTF8.self), file: "\(directory)/recipe.yaml")
   }
 }

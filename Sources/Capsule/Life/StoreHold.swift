@@ -47,14 +47,18 @@ extension ContentStore {
 
   /// Removes every blob that none of these capsules needs.
   ///
-  /// - Parameter manifests: Asked once nobody holds the store, so that nothing can have been added since.
+  /// - Parameters:
+  ///   - manifests: Asked once nobody holds the store, so that nothing can have been added since.
+  ///   - blobs: Others that are needed, asked at the same time.
   /// - Returns: `nil` where somebody holds the store: to be tried again later.
   /// - Throws: `CapsuleError` where a manifest is damaged, since nobody knows what it needs. One that is
   ///   missing needs nothing.
-  package func collect(keeping manifests: () -> Set<Digest>) throws(CapsuleError) -> Collected? {
+  package func collect(
+    keeping manifests: () -> Set<Digest>, blobs: () -> Set<Digest> = { [] }
+  ) throws(CapsuleError) -> Collected? {
     let file = try lockFile()
     guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else { return nil }
-    var needed: Set<Digest> = []
+    var needed = blobs()
     for digest in manifests() where contains(digest) {
       let manifest = try StoredCapsule.manifest(digest, in: self)
       needed.insert(digest)

@@ -14,7 +14,7 @@ extension CapsuleSettings {
       node, file: file, path: "",
       allowed: [
         "name", "version", "architecture", "kernel", "kernelArgs", "modules", "firmware", "root", "nodescripts",
-        "hooks", "hookSeconds",
+        "hooks", "hookSeconds", "livesync",
       ])
     for key in root.keys { settings.lines[key] = root.line(of: key) }
     settings.name = try root.value("name", allowed: CapsuleName.allowed) { CapsuleName.isValid($0) ? $0 : nil }
@@ -44,6 +44,13 @@ extension CapsuleSettings {
       }
     }
     settings.hookSeconds = try root.integer("hookSeconds", 1...86400, unit: "seconds") ?? settings.hookSeconds
+    if let section = try root.section("livesync", allowed: ["skip"]) {
+      let words = "an absolute path in the tree, with * and ? where names differ, or a list of them"
+      settings.livesyncSkip =
+        try section.list("skip", allowed: words) { text in
+          text.hasPrefix("/") && text.utf8.count <= 4096 && !text.utf8.contains(0) ? text : nil
+        } ?? []
+    }
     return settings
   }
 

@@ -46,6 +46,8 @@ package struct CapsuleSettings: Hashable, Sendable {
   package var hooks: [Hook: String] = [:]
   /// What a hook may take, in seconds.
   package var hookSeconds = 3600
+  /// Paths that running nodes keep as they are: `/etc/fstab`, `/var/log/*`.
+  package var livesyncSkip: [String] = []
   /// The lines of keys that only the tree can judge.
   var lines: [String: Int] = [:]
 

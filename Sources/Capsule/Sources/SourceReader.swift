@@ -160,7 +160,7 @@ private struct LayerSink: TarSink {
     let count = layer.additions.count + layer.whiteouts.count + layer.opaque.count
     guard count < entryLimit else { throw TarError.tooLarge("the number of entries", limit: entryLimit) }
     let name = entry.path.name
-    let mark = Array(".wh.".utf8)
+    let mark = Whiteout.prefix
     // What follows takes its place in the spool whatever the entry is.
     var content = FileTree.Content.none
     if case .file = entry.kind { content = try spool.begin(size: entry.size) }

@@ -21,8 +21,11 @@ extension Appliance {
     return capsule
   }
 
-  func noCapsule(_ name: String) -> ApplianceError {
-    let names = registry.read { $0.capsules.keys.sorted() }.joined(separator: ", ")
+  func noCapsule(_ name: String) -> ApplianceError { registry.read { Self.noCapsule(name, in: $0) } }
+
+  /// For those who look at the registry already.
+  static func noCapsule(_ name: String, in view: borrowing RegistryView) -> ApplianceError {
+    let names = view.capsules.keys.sorted().joined(separator: ", ")
     return ApplianceError(
       .notFound,
       "There is no capsule '\(name)'. "

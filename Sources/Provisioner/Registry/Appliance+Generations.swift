@@ -10,7 +10,7 @@ extension Appliance {
   package func rollBackCapsule(_ name: String, to number: Int?) async throws -> CapsuleView {
     _ = try capsule(name)
     try await registry.update { [self] view in
-      guard var record = view.capsules[name] else { throw noCapsule(name) }
+      guard var record = view.capsules[name] else { throw Self.noCapsule(name, in: view) }
       let numbers = record.generations.map(\.number)
       guard let target = number ?? numbers.filter({ $0 < record.current }).max() else {
         throw ApplianceError(
@@ -32,8 +32,8 @@ extension Appliance {
   package func cloneCapsule(_ name: String, to clone: String, generation number: Int?) async throws -> CapsuleView {
     guard CapsuleName.isValid(clone) else { throw NodeKeys.invalid("vnfs", clone, CapsuleName.allowed) }
     _ = try capsule(name)
-    try await registry.update { [self] view in
-      guard let record = view.capsules[name] else { throw noCapsule(name) }
+    try await registry.update { view in
+      guard let record = view.capsules[name] else { throw Self.noCapsule(name, in: view) }
       guard view.capsules[clone] == nil else {
         throw ApplianceError(
           .conflict,
@@ -76,6 +76,8 @@ extension Appliance {
                 view.digestsInUse(now: now).union(
                   view.capsules.values.lazy.flatMap { $0.generations.lazy.map(\.digest) })
               }
+            } blobs: {
+              registry.read { view in Set(view.livesyncsUnderWay.map(\.blob.digest)) }
             }
           })
       }
@@ -109,6 +111,10 @@ extension Appliance {
       let inUse = view.digestsInUse(now: now)
       var changes: [Change] = []
       var gone: [String] = []
+      // Of nodes that are no more.
+      for name in view.livesyncs.keys.sorted() where view.nodes[name] == nil {
+        changes.append(.delete(RecordKey.livesync + name))
+      }
       for var record in view.capsules.values where record.generations.count > keep {
         let newest = Set(record.generations.map(\.number).sorted().suffix(keep))
         record.generations.removeAll { generation in
@@ -133,11 +139,17 @@ extension RegistryView {
   /// The capsules that nodes run, boot, or may still fetch parts of.
   package func digestsInUse(now: Timestamp) -> Set<Digest> {
     var digests = Set(boots.values.lazy.filter { now.seconds(since: $0.bound) < Self.bootGrace }.compactMap(\.digest))
+    digests.formUnion(livesyncsUnderWay.flatMap { [$0.from, $0.digest] })
     for name in nodes.keys {
       if let digest = lastBoot(of: name)?.digest { digests.insert(digest) }
       if let digest = statuses[name]?.generation.flatMap({ Digest($0) }) { digests.insert(digest) }
     }
     return digests
+  }
+
+  /// What nodes still have to take over.
+  var livesyncsUnderWay: [LivesyncOrder] {
+    livesyncs.compactMap { name, order in order.outcome == nil && nodes[name] != nil ? order : nil }
   }
 
   /// How many nodes run each capsule, or boot it right now.

@@ -137,6 +137,9 @@ extension Appliance {
         if new.name != old.name {
           renamed = [old.name, new.name]
           records += try Self.move(view.boots(of: old.name), from: old.name, to: new.name)
+          if let order = view.livesyncs[old.name] {
+            records += [.delete(RecordKey.livesync + old.name), try .put(RecordKey.livesync + new.name, order)]
+          }
         }
       }
       records += try view.records(of: changes.compactMap { $0.made("node") }, by: who, at: now)
@@ -161,6 +164,7 @@ extension Appliance {
         records += try Registry.changes(from: old, to: nil)
         records.append(.delete(RecordKey.status + old.name))
         records.append(.delete(RecordKey.facts + old.name))
+        if view.livesyncs[old.name] != nil { records.append(.delete(RecordKey.livesync + old.name)) }
         records += view.boots(of: old.name).map { .delete(RecordKey.boot + $0.id) }
       }
       let made = nodes.map { node in

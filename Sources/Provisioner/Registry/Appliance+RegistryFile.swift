@@ -77,6 +77,7 @@ extension Appliance {
       for node in view.nodes.values { changes += try Registry.changes(from: node, to: nil) }
       for node in gone {
         changes += [.delete(RecordKey.status + node.name), .delete(RecordKey.facts + node.name)]
+        if view.livesyncs[node.name] != nil { changes.append(.delete(RecordKey.livesync + node.name)) }
         changes += view.boots(of: node.name).map { .delete(RecordKey.boot + $0.id) }
       }
       for node in nodes { changes += try Registry.changes(from: nil, to: node) }

@@ -36,6 +36,10 @@ extension Appliance {
       replaced.clientIdentifier = owner?.clientIdentifier
       replaced.isHeld = false
       var changes: [Change] = [.delete(RecordKey.status + old), .delete(RecordKey.facts + old)]
+      // Of machines that run under these names no more.
+      for name in [old, owner?.name].compactMap(\.self) where view.livesyncs[name] != nil {
+        changes.append(.delete(RecordKey.livesync + name))
+      }
       if let owner {
         changes += try Registry.changes(from: owner, to: nil)
         changes += try Self.move(view.boots(of: owner.name), from: owner.name, to: old)

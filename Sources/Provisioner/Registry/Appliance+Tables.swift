@@ -28,7 +28,7 @@ extension Appliance {
         let step = [node.condition == .good ? node.step : nil, node.detail].compactMap { $0 }.joined(separator: " ")
         return [
           node.name, node.condition == .good ? node.state : "\(node.state) (\(node.condition.rawValue))",
-          node.address?.description ?? "", node.vnfs, node.root.rawValue,
+          node.address?.description ?? "", node.vnfs + (node.synchronised.map { ":\($0)" } ?? ""), node.root.rawValue,
           node.lastContact.map { "\(Int64(max(0, now.time.seconds(since: $0)).rounded())) s ago" } ?? "",
           step.split(separator: "\n").first.map { String($0.prefix(80)) } ?? "",
         ]

@@ -10,6 +10,8 @@ package enum RecordKey {
   package static let boot = "boot/"
   package static let status = "status/"
   package static let facts = "facts/"
+  /// What running nodes are to take over of another generation.
+  package static let livesync = "livesync/"
   /// What people changed.
   package static let change = "change/"
   package static let lease = "lease/"

@@ -14,6 +14,7 @@ package struct RegistryView: ~Copyable, Sendable {
   package private(set) var boots: [String: Boot] = [:]
   package private(set) var statuses: [String: NodeStatus] = [:]
   package private(set) var facts: [String: Facts] = [:]
+  package private(set) var livesyncs: [String: LivesyncOrder] = [:]
   package private(set) var leases: [IPv4Address: Lease] = [:]
   package private(set) var tokens: [String: TokenRecord] = [:]
   package private(set) var modules: [String: ModuleRecord] = [:]
@@ -157,6 +158,7 @@ package struct RegistryView: ~Copyable, Sendable {
           changes[record.number % ChangeRecord.limit] = record
           nextChange = max(nextChange, record.number + 1)
         }
+      case RecordKey.livesync: livesyncs[name] = try value.map { try decodeRecord(LivesyncOrder.self, $0) }
       case RecordKey.facts: facts[name] = try value.map { try decodeRecord(Facts.self, $0) }
       case RecordKey.strategy:
         if let mac = MACAddress(name) {

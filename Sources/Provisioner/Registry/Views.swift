@@ -106,6 +106,8 @@ package struct NodeStatusView: Hashable, Sendable, Codable {
   @OrNull package var since: Timestamp?
   /// Of the boot.
   @OrNull package var generation: Int?
+  /// The generation that it took over since it booted.
+  @OrNull package var synchronised: Int?
   @OrNull package var step: String?
   @OrNull package var lastContact: Timestamp?
   @OrNull package var boot: String?

@@ -1,3 +1,4 @@
+import CapsuleFormat
 import NetworkTypes
 
 extension Appliance {
@@ -17,8 +18,8 @@ extension Appliance {
       name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
       group: effective.group, groups: effective.groups, vnfs: effective.vnfs, root: rootMode(of: effective),
       state: status?.state ?? "unknown",
-      condition: .good, since: status?.since, generation: boot?.generation, step: status?.step,
-      lastContact: status?.lastContact, boot: boot?.id, detail: status?.detail)
+      condition: .good, since: status?.since, generation: boot?.generation, synchronised: synchronised(boot, status),
+      step: status?.step, lastContact: status?.lastContact, boot: boot?.id, detail: status?.detail)
     guard let status else { return view }
     if status.stuck != nil {
       view.condition = .stuck
@@ -31,6 +32,14 @@ extension Appliance {
       view.detail = "waits: \(wait)"
     }
     return view
+  }
+
+  /// The generation that a running node took over, where it is not the one that it booted.
+  func synchronised(_ boot: Boot?, _ status: NodeStatus?) -> Int? {
+    guard let boot, let status, status.boot == boot.id, let text = status.generation,
+      let digest = Digest(text), digest != boot.digest
+    else { return nil }
+    return registry.read { $0.capsules[boot.vnfs]?.generations.last { $0.digest == digest }?.number }
   }
 
   /// Whether a node was heard of since this boot was opened. A running system that goes on reporting while its machine
@@ -63,8 +72,8 @@ extension Appliance {
       name: effective.name, mac: effective.node.macs.first, address: address(of: effective),
       group: effective.group, groups: effective.groups, vnfs: effective.vnfs, root: rootMode(of: effective),
       state: "booting",
-      condition: isLate ? .stuck : .good, since: boot.bound, generation: boot.generation, step: isLate ? step : nil,
-      lastContact: status?.lastContact, boot: boot.id,
+      condition: isLate ? .stuck : .good, since: boot.bound, generation: boot.generation, synchronised: nil,
+      step: isLate ? step : nil, lastContact: status?.lastContact, boot: boot.id,
       detail: isLate ? "stuck after \(step): no report for \(Self.words(seconds)), switched off or hanging" : nil)
   }
 

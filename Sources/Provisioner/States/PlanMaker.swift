@@ -35,6 +35,8 @@ package struct PlanMaker: Sendable {
     package var boot: Boot?
     package var address: IPv4Address
     package var server: IPv4Address
+    /// The number of the generation that the node took over since it booted; `nil` where it runs what it booted.
+    package var synchronised: Int?
 
     package init(state: String, node: EffectiveNode, boot: Boot?, address: IPv4Address, server: IPv4Address) {
       self.state = state
@@ -109,7 +111,7 @@ package struct PlanMaker: Sendable {
     environment["MASTER"] = subject.server.description
     environment["VNFSMASTER"] = subject.server.description
     environment["BOOT"] = subject.boot?.id ?? ""
-    environment["GENERATION"] = subject.boot?.generation.map(String.init) ?? ""
+    environment["GENERATION"] = (subject.synchronised ?? subject.boot?.generation).map(String.init) ?? ""
     return environment
   }
 

@@ -10,6 +10,7 @@ package struct StateService: Sendable {
   private let admission: Admission
   private let standby: [NodeRecord.Server]
   private let correction = CapsuleCorrection()
+  private let livesync: LivesyncKeeper
 
   /// Seconds after which a machine that is held asks again: soon, and later where there are many of them.
   private var heldSeconds: Int { 3 + registry.read { $0.heldNodes } / 100 }
@@ -27,6 +28,7 @@ package struct StateService: Sendable {
     self.ledger = ledger
     self.board = board
     self.maker = maker
+    livesync = LivesyncKeeper(registry: registry, board: board)
   }
 
   /// Where a report came from.
@@ -77,8 +79,9 @@ package struct StateService: Sendable {
     _ report: StateReport, _ node: EffectiveNode, _ boot: Boot?, _ card: MACAddress, _ origin: Origin,
     _ now: Moment
   ) async throws -> Plan {
-    let subject = PlanMaker.Subject(
+    var subject = PlanMaker.Subject(
       state: report.state, node: node, boot: boot, address: report.address ?? origin.client, server: origin.server)
+    subject.synchronised = livesync.generation(boot, report)
     func wait(_ reason: String, seconds: Int = Self.waitSeconds) -> Plan {
       Plan(
         state: report.state, boot: boot?.id, nodeName: node.name, environment: PlanMaker.environment(subject),
@@ -117,7 +120,13 @@ package struct StateService: Sendable {
       admission.leave(node.name)
     }
     do {
-      return try await maker.plan(for: subject)
+      var plan = try await maker.plan(for: subject)
+      // First: what the other steps do is done to the new files.
+      if let step = livesync.step(for: node.name, boot, report) {
+        plan.steps.insert(step, at: 0)
+        if let number = step.livesync?.number { plan.environment["GENERATION"] = "\(number)" }
+      }
+      return plan
     } catch let error as ApplianceError {
       return wait(error.message)
     }
@@ -217,7 +226,10 @@ package struct StateService: Sendable {
       } else {
         ledger.record(card, .step, "\(name) \(event.outcome.rawValue)", words, seconds: event.seconds, now: now)
       }
-      if let node { board.step(node.name, name, event.outcome, words, now: now) }
+      if let node {
+        board.step(node.name, name, event.outcome, words, now: now)
+        livesync.heard(node.name, event, words)
+      }
     }
   }
 

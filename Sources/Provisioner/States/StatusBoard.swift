@@ -1,3 +1,4 @@
+package import CapsuleFormat
 package import NetworkTypes
 package import StateProtocol
 import Synchronization
@@ -88,6 +89,15 @@ package final class StatusBoard: Sendable {
       if !facts.isSame(as: state.facts[node]) { state.newFacts.insert(node) }
       state.facts[node] = facts
       return Contact(isNewState: isNew, wasSilent: state.silent.remove(node) != nil, wasWaiting: wasWaiting)
+    }
+  }
+
+  /// A running node's root is that of another generation now.
+  package func synchronised(_ node: String, with generation: Digest) {
+    state.withLock { state in
+      guard state.statuses[node] != nil else { return }
+      state.statuses[node]?.generation = generation.description
+      state.urgent.insert(node)
     }
   }
 

@@ -1,3 +1,4 @@
+import CapsuleFormat
 import Glibc
 import StateClient
 import StateProtocol
@@ -55,4 +56,6 @@ struct Stage1Host: PlanHost {
     guard getpid() == 1 else { return }
     while waitpid(-1, nil, WNOHANG) > 0 {}
   }
+
+  func synchronised(with generation: Digest) {}
 }

@@ -1,3 +1,4 @@
+package import CapsuleFormat
 import Glibc
 package import StateProtocol
 
@@ -10,6 +11,8 @@ package struct RunningNode: PlanHost {
   private let state: String
   /// Outlives this plan: what cannot be sent now is sent with the next one.
   package private(set) var reporter: EventReporter
+  /// The generation that it was brought to by this plan.
+  package private(set) var generation: Digest?
 
   package init(
     record: NodeRecord, state: String, workDirectory: String = "/run/perseid/work",
@@ -48,4 +51,6 @@ package struct RunningNode: PlanHost {
   }
 
   package func reap() {}
+
+  package mutating func synchronised(with generation: Digest) { self.generation = generation }
 }

@@ -1,3 +1,4 @@
+import CapsuleFormat
 import Glibc
 package import StateProtocol
 
@@ -60,10 +61,14 @@ package struct StateFollower: ~Copyable {
     record.server = server.address
     record.port = server.port
     record.otherServers = known.dropFirst().map { NodeRecord.Server(address: $0.address, port: $0.port) }
+    keep("the appliances' list")
+  }
+
+  private func keep(_ what: String) {
     do {
       try SmallFile.write(directory + "/node.json", try ProtocolJSON.encode(record))
     } catch {
-      Journal.say("the appliances' list was not kept: \(error)", .warning)
+      Journal.say("\(what) was not kept: \(error)", .warning)
     }
   }
 
@@ -146,15 +151,23 @@ package struct StateFollower: ~Copyable {
     let lease = (try? SmallFile.read(directory + "/lease.json")).flatMap {
       try? ProtocolJSON.decode(LeaseRecord.self, from: $0, limit: NodeRecord.sizeLimit)
     }
+    var facts = MachineFacts.read(generation: record.generation)
+    facts.steps = [Step.Kind.livesync.text]
     let report = StateReport(
       state: state, boot: record.boot, hardwareAddresses: record.hardwareAddresses, address: lease?.address,
-      facts: MachineFacts.read(generation: record.generation))
+      facts: facts)
     let plan = try client.report(report)
     if let others = plan.otherServers { learn(others) }
     guard plan.wait == nil else { return plan }
     var runner = PlanRunner(
       host: RunningNode(record: record, state: state, workDirectory: directory + "/work", reporter: reporter))
-    defer { reporter = runner.host.reporter }
+    defer {
+      reporter = runner.host.reporter
+      if let generation = runner.host.generation {
+        record.generation = generation.description
+        keep("the generation that was taken over")
+      }
+    }
     try runner.follow(plan, through: &client)
     runner.host.flush(through: &client)
     return plan

@@ -7,6 +7,6 @@ struct VNFSCommand: AsyncParsableCommand {
     subcommands: [
       VNFSImport.self, VNFSBuild.self, VNFSExport.self, VNFSList.self, VNFSShow.self, VNFSHistory.self,
       VNFSRollback.self, VNFSDiff.self, VNFSVerify.self, VNFSClone.self, VNFSMount.self, VNFSUmount.self,
-      VNFSClose.self, VNFSShell.self, VNFSRebuild.self, VNFSDelete.self, VNFSCollect.self,
+      VNFSClose.self, VNFSShell.self, VNFSRebuild.self, VNFSLivesync.self, VNFSDelete.self, VNFSCollect.self,
     ], aliases: ["capsule"])
 }

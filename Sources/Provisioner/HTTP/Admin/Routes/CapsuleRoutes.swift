@@ -24,6 +24,17 @@ extension AdminRoutes {
       try await call.appliance.cloneCapsule(call.vnfs, to: clone.name, generation: clone.generation)
     },
     .route(
+      .get, "vnfs/{vnfs}/livesync", .read,
+      "The nodes that run a capsule, and what became of what they were ordered to take over.", query: [.nodes]
+    ) { call in try call.appliance.livesync(call.vnfs, nodes: call.nodes) },
+    .route(
+      .post, "vnfs/{vnfs}/livesync", .admin,
+      "Let running nodes take over what is different in another generation, from blobs in the content store.",
+      body: OrderLivesync.self
+    ) { call, order in
+      try await call.appliance.orderLivesync(call.vnfs, order)
+    },
+    .route(
       .post, "collection", .admin,
       "Remove generations beyond those that are kept, and blobs that nothing needs any more."
     ) { call in try await call.appliance.collect() },

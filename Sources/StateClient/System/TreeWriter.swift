@@ -1,7 +1,6 @@
 import CLinux
 package import CapsuleFormat
 import Glibc
-package import StateClient
 
 /// Writes the entries of a tar stream into a directory, as GNU tar does with all that it can keep.
 ///
@@ -9,9 +8,15 @@ package import StateClient
 /// is ever followed: whatever the stream says, nothing outside the directory is touched. Directories get their modes,
 /// times and attributes when the stream leaves them, which in a capsule's it does once; where a stream comes back to one,
 /// it gets them again.
+///
+/// In a tree that is in use each file is written beside its place and renamed into it: who has the old one open keeps
+/// it, and nobody ever sees half a file.
 package final class TreeWriter: TarSink {
   private let root: CInt
   private let label: String
+  private let isLive: Bool
+  /// The device of the tree in use; what is mounted in it has another.
+  private let device: dev_t
   /// The directories from the root down to where the last entry went, open.
   private var open: [(name: ArraySlice<UInt8>, descriptor: CInt)] = []
   /// The directories that the stream is in, each in the one before it, and what they are to be: as many as a path has
@@ -22,10 +27,18 @@ package final class TreeWriter: TarSink {
   /// kernel's tmpfs.
   package private(set) var refusedAttributes: [String: Int] = [:]
 
-  /// - Parameter path: A directory that is there.
-  package init(_ path: String) throws(SystemError) {
+  /// What is written beside its place, one at a time.
+  private static let temporary = ".perseid-livesync".utf8.map { CChar(bitPattern: $0) } + [0]
+
+  /// - Parameters:
+  ///   - path: A directory that is there.
+  ///   - isLive: Whether the tree is in use.
+  package init(_ path: String, isLive: Bool = false) throws(SystemError) {
     label = path
+    self.isLive = isLive
     root = try OpenFile(path, flags: O_RDONLY | O_DIRECTORY).release()
+    var status = stat()
+    device = fstat(root, &status) == 0 ? status.st_dev : 0
   }
 
   deinit {
@@ -34,6 +47,13 @@ package final class TreeWriter: TarSink {
     close(root)
   }
 
+  /// Something is mounted there, in a tree in use: it is nobody's generation's, and may be shared with other machines.
+  package struct Mounted: Error, Hashable, Sendable {
+    /// Absolute, in the tree.
+    package var path: String
+  }
+
+  /// - Throws: `SystemError`, `Mounted`; the entry is passed over then.
   package func entry(_ entry: TarEntry) throws {
     try leaveDirectories(for: entry.path)
     guard !entry.path.isRoot else {
@@ -44,32 +64,37 @@ package final class TreeWriter: TarSink {
       return
     }
     let parent = try openParent(of: entry.path)
-    let name = Self.terminated(entry.path.name)
-    switch entry.kind {
-    case .directory:
-      try makeDirectory(name, in: parent, entry.path)
+    if case .directory = entry.kind {
+      try makeDirectory(Self.terminated(entry.path.name), in: parent, entry.path)
+      if isLive { close(try openDirectory(entry.path)) }
       directories.append(entry)
+      return
+    }
+    let name = isLive ? Self.temporary : Self.terminated(entry.path.name)
+    switch entry.kind {
+    case .directory: break
     case .file:
-      let descriptor = try create(entry.path) {
+      let descriptor = try create(name, entry.path) {
         openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
       }
       current = (entry, descriptor, 0)
     case .symbolicLink(let target):
       let target = Self.terminated(target[...])
-      try create(entry.path) { symlinkat(target, parent, name) }
+      try create(name, entry.path) { symlinkat(target, parent, name) }
       try finishWithoutContent(entry, name, in: parent)
     case .hardLink(let original):
       try link(entry.path, name, in: parent, to: original)
     case .characterDevice(let major, let minor):
-      try create(entry.path) { mknodat(parent, name, S_IFCHR | 0o600, dev_t(clinux_makedev(major, minor))) }
+      try create(name, entry.path) { mknodat(parent, name, S_IFCHR | 0o600, dev_t(clinux_makedev(major, minor))) }
       try finishWithoutContent(entry, name, in: parent)
     case .blockDevice(let major, let minor):
-      try create(entry.path) { mknodat(parent, name, S_IFBLK | 0o600, dev_t(clinux_makedev(major, minor))) }
+      try create(name, entry.path) { mknodat(parent, name, S_IFBLK | 0o600, dev_t(clinux_makedev(major, minor))) }
       try finishWithoutContent(entry, name, in: parent)
     case .fifo:
-      try create(entry.path) { mknodat(parent, name, S_IFIFO | 0o600, 0) }
+      try create(name, entry.path) { mknodat(parent, name, S_IFIFO | 0o600, 0) }
       try finishWithoutContent(entry, name, in: parent)
     }
+    if entry.kind != .file { try putInPlace(entry.path, in: parent) }
   }
 
   package func content(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
@@ -94,6 +119,74 @@ package final class TreeWriter: TarSink {
       try check("set the size of \(entry.path)") { ftruncate(file.descriptor, off_t(clamping: entry.size)) }
     }
     try finish(entry, open: file.descriptor)
+    if isLive { try putInPlace(entry.path, in: try openParent(of: entry.path)) }
+  }
+
+  /// Takes something away, if it is there; a directory only where nothing is left in it.
+  package func remove(_ path: TreePath) throws {
+    try leaveDirectories(for: path)
+    guard !path.isRoot else { return }
+    let parent: CInt
+    do {
+      parent = try openDirectory(path.parent)
+    } catch let mounted as Mounted {
+      throw mounted
+    } catch {
+      return
+    }
+    defer { close(parent) }
+    let name = Self.terminated(path.name)
+    if unlinkat(parent, name, 0) == 0 || errno == ENOENT { return }
+    if errno == EBUSY { throw Mounted(path: "/\(path)") }
+    guard errno == EISDIR || errno == EPERM else { throw SystemError("remove \(path)") }
+    if unlinkat(parent, name, AT_REMOVEDIR) == 0 || [ENOENT, ENOTEMPTY, EEXIST].contains(errno) { return }
+    if errno == EBUSY { throw Mounted(path: "/\(path)") }
+    throw SystemError("remove \(path)")
+  }
+
+  /// Renames what was written beside its place into it.
+  private func putInPlace(_ path: TreePath, in parent: CInt) throws {
+    guard isLive else { return }
+    let name = Self.terminated(path.name)
+    defer { unlinkat(parent, Self.temporary, 0) }
+    if renameat(parent, Self.temporary, parent, name) == 0 { return }
+    if errno == EBUSY { throw Mounted(path: "/\(path)") }
+    guard [EISDIR, ENOTEMPTY, EEXIST].contains(errno) else { throw SystemError("put \(path) in its place") }
+    // A directory is no longer one.
+    for isDone in [false, true] { try removeTree(name, in: parent, path, isDone: isDone) }
+    try check("put \(path) in its place") { renameat(parent, Self.temporary, parent, name) }
+  }
+
+  /// Removes a directory with all in it, following no link.
+  /// - Parameter isDone: Else it is only seen whether it can be: whether nothing is mounted in it.
+  private func removeTree(_ name: [CChar], in parent: CInt, _ path: TreePath, isDone: Bool) throws {
+    // Not one of those that are open for the next entry.
+    let directory = try check("open \(path)") { clinux_open_directory_at(parent, name) }
+    if isMount(directory) {
+      close(directory)
+      throw Mounted(path: "/\(path)")
+    }
+    guard let listing = fdopendir(directory) else {
+      let error = SystemError("read \(path)")
+      close(directory)
+      throw error
+    }
+    defer { closedir(listing) }
+    while let entry = readdir(listing) {
+      let inside = withUnsafeBytes(of: entry.pointee.d_name) { $0.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } }
+      if inside == [46] || inside == [46, 46] { continue }
+      if isDone {
+        if unlinkat(directory, inside + [0], 0) == 0 || errno == ENOENT { continue }
+        guard errno == EISDIR || errno == EPERM else { throw SystemError("remove what is in \(path)") }
+      } else {
+        var status = stat()
+        guard fstatat(directory, inside + [0], &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFDIR
+        else { continue }
+      }
+      try removeTree(inside + [0], in: directory, path, isDone: isDone)
+    }
+    guard isDone else { return }
+    try check("remove \(path), in whose place comes something else") { unlinkat(parent, name, AT_REMOVEDIR) }
   }
 
   /// Gives the directories their modes, times and attributes. To be called when the stream has ended.
@@ -147,9 +240,9 @@ package final class TreeWriter: TarSink {
     var common = 0
     while common < open.count, common < components.count, open[common].name == components[common] { common += 1 }
     while open.count > common { if let last = open.popLast() { close(last.descriptor) } }
-    for name in components.dropFirst(common) {
+    for (depth, name) in components.enumerated().dropFirst(common) {
       let parent = open.last?.descriptor ?? root
-      open.append((name, try enter(name, in: parent, path, making: true)))
+      open.append((name, try enter(name, in: parent, path, depth, making: true)))
     }
     return open.last?.descriptor ?? root
   }
@@ -157,18 +250,26 @@ package final class TreeWriter: TarSink {
   /// Opens a directory by walking from the root.
   private func openDirectory(_ path: TreePath) throws -> CInt {
     var descriptor = try check("open \(label)") { dup(root) }
-    for name in path.components {
+    for (depth, name) in path.components.enumerated() {
       let parent = descriptor
       defer { close(parent) }
-      descriptor = try enter(name, in: parent, path, making: false)
+      descriptor = try enter(name, in: parent, path, depth, making: false)
     }
     return descriptor
   }
 
-  private func enter(_ name: ArraySlice<UInt8>, in parent: CInt, _ path: TreePath, making: Bool) throws -> CInt {
+  /// - Parameter depth: How many components of the path are in front of `name`.
+  private func enter(
+    _ name: ArraySlice<UInt8>, in parent: CInt, _ path: TreePath, _ depth: Int, making: Bool
+  ) throws -> CInt {
     let text = Self.terminated(name)
     let descriptor = clinux_open_directory_at(parent, text)
-    if descriptor >= 0 { return descriptor }
+    if descriptor >= 0 {
+      guard isMount(descriptor) else { return descriptor }
+      close(descriptor)
+      let place = path.components.prefix(depth + 1).map { String(decoding: $0, as: UTF8.self) }
+      throw Mounted(path: "/" + place.joined(separator: "/"))
+    }
     if making, errno == ENOENT {
       // A stream may leave directories out: they are as mkdir -p makes them.
       try check("make a directory of \(path)") { mkdirat(parent, text, 0o755) }
@@ -176,6 +277,12 @@ package final class TreeWriter: TarSink {
     return try check("open a directory of \(path) (a symbolic link there is not followed)") {
       clinux_open_directory_at(parent, text)
     }
+  }
+
+  /// Directories have the device of what they are in, in an overlay too.
+  private func isMount(_ directory: CInt) -> Bool {
+    var status = stat()
+    return isLive && fstat(directory, &status) == 0 && status.st_dev != device
   }
 
   private func makeDirectory(_ name: [CChar], in parent: CInt, _ path: TreePath) throws {
@@ -187,17 +294,16 @@ package final class TreeWriter: TarSink {
         return
       }
     }
-    try create(path) { mkdirat(parent, name, 0o700) }
+    try create(name, path) { mkdirat(parent, name, 0o700) }
   }
 
   /// Makes something new; what is there by that name goes first, as with tar.
   @discardableResult
-  private func create(_ path: TreePath, _ call: () -> CInt) throws -> CInt {
+  private func create(_ name: [CChar], _ path: TreePath, _ call: () -> CInt) throws -> CInt {
     let result = call()
     if result >= 0 { return result }
     guard errno == EEXIST else { throw SystemError("make \(path)") }
     let parent = open.last?.descriptor ?? root
-    let name = Self.terminated(path.name)
     if unlinkat(parent, name, 0) == -1 {
       try check("replace \(path)") { unlinkat(parent, name, AT_REMOVEDIR) }
     }
@@ -209,7 +315,7 @@ package final class TreeWriter: TarSink {
     let directory = try openDirectory(original.parent)
     defer { close(directory) }
     let originalName = Self.terminated(original.name)
-    try create(path) { linkat(directory, originalName, parent, name, 0) }
+    try create(name, path) { linkat(directory, originalName, parent, name, 0) }
   }
 
   // MARK: - What an entry has besides its content
@@ -235,7 +341,7 @@ package final class TreeWriter: TarSink {
       try check("set the mode of \(entry.path)") { fchmodat(parent, name, mode_t(entry.mode & 0o7777), 0) }
     }
     if !entry.extendedAttributes.isEmpty {
-      let path = Self.terminated(Array("/proc/self/fd/\(parent)/".utf8)[...] + entry.path.name)
+      let path = Self.terminated(Array("/proc/self/fd/\(parent)/".utf8)[...]).dropLast() + name
       for attribute in entry.extendedAttributes {
         try set(attribute, of: entry) { name, value, length in
           clinux_set_attribute_of_link(path, name, value, length)
