@@ -60,11 +60,18 @@ struct Bench {
         throw LabError("dhcp-ask SERVER OWN MAC")
       }
       say("\(try DHCPQuestion(server: server, own: own, mac: mac).ask())")
-    case "dhcp-load" where words.count == 5:
-      guard let rate = Double(words[2]), rate > 0, let clients = Int(words[3]), let machines = Int(words[4]),
-        machines > 0
-      else { throw LabError("dhcp-load INTERFACE RATE CLIENTS MACHINES") }
-      var load = try DHCPLoad(interface: words[1], rate: rate, clients: clients, machines: machines)
+    case "dhcp-load" where [5, 6].contains(words.count):
+      let numbers = words.suffix(3).compactMap { Double($0) }
+      let way: DHCPLoad.Way? =
+        words.count == 5
+        ? .broadcast(interface: words[1])
+        : IPv4Address(words[1]).flatMap { agent in
+          IPv4Address(words[2]).map { .relayed(agent: agent, server: $0) }
+        }
+      guard let way, numbers.count == 3, numbers[0] > 0, numbers[2] >= 1 else {
+        throw LabError("dhcp-load INTERFACE|AGENT SERVER RATE CLIENTS MACHINES")
+      }
+      var load = try DHCPLoad(way, rate: numbers[0], clients: Int(numbers[1]), machines: Int(numbers[2]))
       say(String(decoding: try JSONEncoder().encode(try load.run()), as: UTF8.self))
     case "tftp-server" where words.count == 2: try await MeasuredServer(directory: words[1]).run()
     case "tftp-client" where words.count == 5:

@@ -54,6 +54,10 @@ package struct NetworkNamespace: Hashable, Sendable {
 
   /// A command in this namespace: `try await namespace.command("udhcpc", "-i", "eth0").run()`.
   package func command(_ arguments: String...) -> Command {
+    command(arguments)
+  }
+
+  package func command(_ arguments: [String]) -> Command {
     Command(arguments, namespace: self)
   }
 
