@@ -60,15 +60,16 @@ int clinux_tftp_connected(int descriptor, uint32_t address, uint16_t port) {
   if (getsockname(descriptor, (struct sockaddr *)&own, &length) < 0) return -errno;
   int second = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (second < 0) return -errno;
-  // The port may be shared while the second socket is bound to it, by a program of this machine, and not later.
+  // For a moment another socket may be bound to the port: SO_REUSEPORT lets only one of the same user do that, which
+  // SO_REUSEADDR would grant to any program of this machine. From then on the port is closed to all.
   int error = 0;
-  if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
-      setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
+  if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
+      setsockopt(second, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
       bind(second, (struct sockaddr *)&own, sizeof own) < 0 ||
       connect(second, (struct sockaddr *)&peer, sizeof peer) < 0)
     error = errno;
-  setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &(int){0}, sizeof(int));
-  if (error == 0 && setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &(int){0}, sizeof(int)) < 0) error = errno;
+  if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &(int){0}, sizeof(int)) < 0 && error == 0) error = errno;
+  if (setsockopt(second, SOL_SOCKET, SO_REUSEPORT, &(int){0}, sizeof(int)) < 0 && error == 0) error = errno;
   if (error == 0) {
     // From here on strangers' packets go to the port. Those that came between the two calls are here.
     char byte;

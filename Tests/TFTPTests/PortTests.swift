@@ -26,8 +26,7 @@ struct PortTests {
       for block in 1...blocks {
         client.send(Packet.acknowledgement(block: block).bytes, to: port)
         guard block < blocks else { return true }
-        guard let (packet, source) = await client.receive(), source == port, packet == PortTests.packet(block + 1)
-        else { return false }
+        guard await client.receives(block + 1, from: port) else { return false }
       }
       return false
     }
@@ -37,9 +36,9 @@ struct PortTests {
     let isThere = Atomic(false)
   }
 
-  private static let bytes = pattern(1300)
+  fileprivate static let bytes = pattern(1300)
 
-  private static func packet(_ block: UInt16) -> Packet {
+  fileprivate static func packet(_ block: UInt16) -> Packet {
     .data(block: block, payload: Array(bytes[(Int(block) - 1) * 512..<min(Int(block) * 512, bytes.count)]))
   }
 
@@ -73,7 +72,7 @@ struct PortTests {
         let count = log.events.count(where: { $0.kind == .finished })
         _ = await log.first { _ in log.events.count(where: { $0.kind == .finished }) > count }
       }
-      #expect(log.events.allSatisfy { $0.kind != .finished || ($0.bytes == 1300 && $0.retransmissions == 0) })
+      #expect(log.events.allSatisfy { $0.kind != .finished || $0.bytes == 1300 })
     }
   }
 
@@ -92,8 +91,7 @@ struct PortTests {
       // What is late from the first transfer goes unheard, and is not answered either.
       again.send(Packet.acknowledgement(block: 3).bytes, to: other.port)
       again.send(Packet.acknowledgement(block: 1).bytes, to: answer?.port ?? 0)
-      let next = await again.receive()
-      #expect(next?.packet == PortTests.packet(2))
+      #expect(await again.receives(2, from: answer?.port ?? 0))
       #expect(await other.finish(blocks: 3))
     }
   }
@@ -111,6 +109,38 @@ struct PortTests {
     }
   }
 
+  @Test func anERROREndsTheTransferOfWhoSentItAndNoOtherAtItsPort() async throws {
+    try await withServer(files) { port, log in
+      var clients: [Waiting] = []
+      for _ in 0..<3 { clients.append(try #require(await Waiting(from: port))) }
+      #expect(Set(clients.map(\.port)).count == 1)
+      // Another machine that has the same port, and a client that shares ours.
+      let stranger = RawClient(address: IPv4Address(127, 0, 0, 2), port: clients[1].client.port)
+      stranger.send(Packet.error(.diskFull, text: "").bytes, to: clients[1].port)
+      clients[0].client.send(Packet.error(.diskFull, text: "").bytes, to: clients[0].port)
+      for client in clients.dropFirst() { #expect(await client.finish(blocks: 3)) }
+      while log.events.count(where: { $0.kind != .started }) < 3 {
+        let count = log.events.count
+        _ = await log.first { _ in log.events.count > count }
+      }
+      #expect(log.events.count(where: { $0.kind == .finished }) == 2)
+    }
+  }
+
+  @Test func whileATransferIsAloneNobodyElseCanBindItsPort() async throws {
+    try await withServer(files) { port, log in
+      let client = try #require(await Waiting(from: port))
+      for option in [SO_REUSEADDR, SO_REUSEPORT] {
+        let other = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(other) }
+        var yes: Int32 = 1
+        setsockopt(other, SOL_SOCKET, option, &yes, 4)
+        #expect(RawClient.bind(other, to: IPv4Address(127, 0, 0, 1), port: client.port) == EADDRINUSE)
+      }
+      #expect(await client.finish(blocks: 3))
+    }
+  }
+
   /// The kernel reports at the server's socket that the client's port was closed, once for each packet it refused.
   @Test func aClientWhosePortWasClosedForAMomentGoesOn() async throws {
     try await withServer(files) { port, log in
@@ -125,7 +155,7 @@ struct PortTests {
       }
       let client = RawClient(port: own)
       for block in 2...3 as ClosedRange<UInt16> {
-        #expect(await client.receive()?.packet == PortTests.packet(block))
+        #expect(await client.receives(block, from: source))
         client.send(Packet.acknowledgement(block: block).bytes, to: source)
       }
       #expect(await log.first { $0.kind == .finished } != nil)
@@ -172,6 +202,18 @@ struct PortTests {
     sender.flush()
     #expect(await first.receive()?.packet == Self.packet(2))
     #expect(await second.receive()?.packet == Self.packet(2))
+  }
+}
+
+extension RawClient {
+  /// Whether this block comes from this port, and before it at most those again that came before it: on a busy machine
+  /// an ACK can be late for the server.
+  fileprivate func receives(_ block: UInt16, from port: Int) async -> Bool {
+    while let (packet, source) = await receive() {
+      if source == port, packet == PortTests.packet(block) { return true }
+      guard source == port, case .data(let number, _) = packet, number < block else { return false }
+    }
+    return false
   }
 }
 

@@ -105,18 +105,23 @@ struct RawClient: ~Copyable {
   /// - Parameter port: 0: any free one.
   init(address: IPv4Address = IPv4Address(127, 0, 0, 1), port: Int = 0) {
     descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-    var name = Self.name(address, port)
-    withUnsafePointer(to: &name) {
-      _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
+    _ = Self.bind(descriptor, to: address, port: port)
     var size: Int32 = 4 << 20
     setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, 4)
   }
 
   deinit {
     close(descriptor)
+  }
+
+  /// - Returns: 0, or the system's error number.
+  static func bind(_ descriptor: Int32, to address: IPv4Address, port: Int) -> Int32 {
+    var name = Self.name(address, port)
+    return withUnsafePointer(to: &name) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 ? 0 : errno
+      }
+    }
   }
 
   /// Whether a block comes, and before it at most those again that came before: on a busy machine an answer can come too

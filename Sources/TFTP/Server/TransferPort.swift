@@ -10,8 +10,6 @@ import NetworkTypes
 final class TransferPort {
   /// Transfers that share a port, over all its life: so its number changes, and none holds up many.
   static let capacity = 64
-  /// Transfers that have lines: with more of them running, a common socket is quicker.
-  static let maximumLines = 3
   /// Bytes that may wait in the kernel, in either direction: each client's one packet, large ones too.
   private static let bufferSize = 2 << 20
 
@@ -48,8 +46,8 @@ final class TransferPort {
     running += 1
   }
 
-  /// A second socket at this port, to which only this client's packets go: the kernel looks up no route for each, which
-  /// saves more than reading few clients' packets at once does. Strangers' packets come to the port as ever.
+  /// A second socket at this port, to which only this client's packets go, for a transfer that is alone: the kernel looks
+  /// up no route for each packet then. Strangers' packets come to the port as ever. There is one at a time.
   func line(to peer: Peer) throws(SystemError) -> UDPSocket {
     try UDPSocket(adopting: clinux_tftp_connected(descriptor, peer.address.rawValue, peer.port))
   }
