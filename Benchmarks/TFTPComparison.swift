@@ -56,6 +56,9 @@ struct TFTPComparison {
         try await server.connect("eth1", to: client, "eth1")
         try await server.configure("eth1", address: Self.address, prefixLength: 24)
         try await client.configure("eth1", address: IPv4Address(10, 78, 0, 2), prefixLength: 24)
+        // Addresses for many clients, behind one neighbour: whom no server waits for, and whose table is not filled.
+        try await client.ip("route", "add", "local", "10.78.16.0/20", "dev", "lo")
+        try await server.ip("route", "add", "10.78.16.0/20", "via", "10.78.0.2")
         var rows: [Row] = []
         for load in Self.loads {
           var figures: [TFTPServerKind: [Figures]] = [:]
@@ -139,9 +142,6 @@ struct TFTPComparison {
     _ root: String, _ peers: String, _ server: NetworkNamespace, _ client: NetworkNamespace,
     _ progress: @Sendable (String) -> Void
   ) async throws -> [Row] {
-    // Addresses for them.
-    try await client.ip("route", "add", "local", "10.78.16.0/20", "dev", "lo")
-    try await server.ip("route", "add", "10.78.16.0/20", "dev", "eth1")
     let flood: TFTPFlood.Result = try await withServer(.ours, root, peers, server) { _ in
       try await run(client, "tftp-flood", "\(Self.address)", root + "/1000", "5000")
     }

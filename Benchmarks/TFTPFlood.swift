@@ -54,7 +54,7 @@ struct TFTPFlood {
   }
 
   private func send(_ request: [UInt8], from number: UInt32) throws -> Int32 {
-    let descriptor = clinux_tftp_socket(IPv4Address(10, 78, 16, 1).rawValue + number, 0, 0)
+    let descriptor = clinux_tftp_socket(TFTPClient.firstAddress.rawValue + number, 0, 0)
     guard descriptor >= 0 else { throw TFTPClient.Failure(text: "no socket of 10.78.16.\(number + 1)") }
     var to = clinux_tftp_addresses(peer_address: address.rawValue, peer_port: 69, local_address: 0)
     request.withUnsafeBytes { bytes in

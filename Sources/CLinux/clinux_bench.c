@@ -18,15 +18,7 @@ int clinux_bench_receive(int descriptor, void *buffer, size_t size, uint32_t *co
   struct mmsghdr messages[64];
   struct iovec parts[64];
   struct sockaddr_in peer = {0};
-  socklen_t length = sizeof peer;
   if (capacity > 64) capacity = 64;
-  if (capacity == 1) {
-    ssize_t received = recvfrom(descriptor, buffer, size, MSG_DONTWAIT, (struct sockaddr *)&peer, &length);
-    if (received < 0) return -errno;
-    counts[0] = (uint32_t)received;
-    *port = ntohs(peer.sin_port);
-    return 1;
-  }
   for (int index = 0; index < capacity; index++) {
     parts[index] = (struct iovec){.iov_base = (char *)buffer + (size_t)index * size, .iov_len = size};
     messages[index].msg_hdr = (struct msghdr){.msg_iov = &parts[index], .msg_iovlen = 1};
