@@ -23,6 +23,15 @@ unsigned clinux_device_minor(uint64_t device) { return minor(device); }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
+long clinux_copy_range(int from, int64_t offset, int to, int64_t target, size_t count) {
+  loff_t source = offset, place = target;
+  return copy_file_range(from, &source, to, &place, count, 0);
+}
+
+void clinux_start_writing(int file, int64_t offset, int64_t count) {
+  sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
 static int spawn(int *pid, char *const arguments[], int input, int output, int errors, short more, int is_interrupted) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;

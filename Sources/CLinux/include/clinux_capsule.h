@@ -16,6 +16,11 @@ unsigned clinux_device_minor(uint64_t device);
 // pipe2(2) with O_CLOEXEC is hidden behind _GNU_SOURCE. 0, or -1 with errno.
 int clinux_pipe(int ends[2]);
 
+// copy_file_range(2) and sync_file_range(2) are hidden behind _GNU_SOURCE. The first one's result, or -1 with errno;
+// the second one only begins what fsync(2) waits for, so it has no result.
+long clinux_copy_range(int from, int64_t offset, int to, int64_t target, size_t count);
+void clinux_start_writing(int file, int64_t offset, int64_t count);
+
 // posix_spawn_file_actions_t is an opaque structure in one C library and a pointer in another. Starts
 // `arguments[0]` from the PATH with these files as standard input and output (standard error is
 // inherited), no signal blocked, SIGPIPE as usual, nothing else open. 0, or an errno.

@@ -17,6 +17,8 @@ struct BuildRecord: Codable, Sendable {
     var start: Digest
     var all: Digest
     var entries: Int
+    /// Of the frame's compressed bytes (`BlockSum`); older versions left none.
+    var sum: UInt64?
   }
 
   /// The compressor and its settings: others make other bytes of the same content.

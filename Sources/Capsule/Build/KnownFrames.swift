@@ -12,6 +12,8 @@ struct KnownFrames: Sendable {
   struct Known: Sendable {
     fileprivate let blob: OpenBlob
     let frame: Frame
+    /// Of the compressed bytes, where the record of a build here has it.
+    fileprivate var sum: UInt64?
   }
 
   private struct Remembered: Sendable {
@@ -43,7 +45,8 @@ struct KnownFrames: Sendable {
       let index = try? FrameIndex(decoding: bytes), index.frames.count == own.spans.count
     else { return }
     for (span, frame) in zip(own.spans, index.frames) {
-      guard let known = byContent[frame.uncompressedDigest] else { continue }
+      guard var known = byContent[frame.uncompressedDigest] else { continue }
+      known.sum = known.frame == frame ? span.sum : nil
       remembered[span.start] = Remembered(known: known, all: span.all, entries: span.entries)
     }
   }
@@ -59,18 +62,21 @@ struct KnownFrames: Sendable {
   }
 
   /// The compressed bytes of a frame with this content; `nil` where there is none, or where they are damaged.
-  func bytes(of content: Digest) -> (frame: Frame, bytes: [UInt8])? {
-    guard let known = byContent[content], let bytes = known.read() else { return nil }
-    return (known.frame, bytes)
+  func bytes(of content: Digest) -> (frame: Frame, bytes: [UInt8], sum: UInt64)? {
+    guard let known = byContent[content], let (bytes, sum) = known.read() else { return nil }
+    return (known.frame, bytes, sum)
   }
 }
 
 extension KnownFrames.Known {
   /// The compressed bytes; `nil` where they are not what the index says.
-  func read() -> [UInt8]? {
-    let bytes = blob.read(at: Int64(clamping: frame.offset), count: Int(frame.compressedLength))
-    guard let bytes, Digest(of: bytes) == frame.compressedDigest else { return nil }
-    return bytes
+  func read() -> (bytes: [UInt8], sum: UInt64)? {
+    guard let bytes = blob.read(at: Int64(clamping: frame.offset), count: Int(frame.compressedLength))
+    else { return nil }
+    let found = BlockSum.of(bytes)
+    // Without a sum to compare with, the digest says it.
+    guard sum.map({ $0 == found }) ?? (Digest(of: bytes) == frame.compressedDigest) else { return nil }
+    return (bytes, found)
   }
 }
 
@@ -90,5 +96,10 @@ final class OpenBlob: Sendable {
       filled = file.fill(UnsafeMutableRawBufferPointer(buffer), at: offset) ?? 0
     }
     return bytes.count == count ? bytes : nil
+  }
+
+  /// Copies to another file (`FileDescriptor.copy`).
+  func copy(at offset: Int64, count: Int, to file: Int32, at target: Int64) -> Bool {
+    self.file.copy(at: offset, count: count, to: file, at: target)
   }
 }

@@ -26,14 +26,17 @@ struct RootPacker {
     var uncompressedLength: Int
     var uncompressedDigest: Digest
     var compressedDigest: Digest
+    /// Of `bytes` (`BlockSum`).
+    var sum: UInt64
     var isCopied: Bool
 
-    init(number: Int, copied frame: Frame, bytes: [UInt8]) {
+    init(number: Int, copied frame: Frame, bytes: [UInt8], sum: UInt64) {
       self.number = number
       self.bytes = bytes
       uncompressedLength = Int(frame.uncompressedLength)
       uncompressedDigest = frame.uncompressedDigest
       compressedDigest = frame.compressedDigest
+      self.sum = sum
       isCopied = true
     }
 
@@ -43,6 +46,7 @@ struct RootPacker {
       uncompressedLength = content.count
       uncompressedDigest = digest
       compressedDigest = Digest(of: compressed)
+      sum = BlockSum.of(compressed)
       isCopied = false
     }
   }
@@ -50,6 +54,7 @@ struct RootPacker {
   func pack(_ tree: FileTree, _ plan: StreamPlan, progress: @escaping ProgressHandler) async throws -> sending Result {
     let writer = try store.writer()
     var frames: [Frame] = []
+    var sums: [UInt64] = []
     var packed: [Int: PackedFrame] = [:]
     var completed: Int64 = 0
     var copied = 0
@@ -62,6 +67,7 @@ struct RootPacker {
             offset: UInt64(writer.count), compressedLength: UInt32(frame.bytes.count),
             uncompressedLength: UInt32(frame.uncompressedLength), compressedDigest: frame.compressedDigest,
             uncompressedDigest: frame.uncompressedDigest))
+        sums.append(frame.sum)
         try writer.write(frame.bytes)
         completed += Int64(frame.uncompressedLength)
         if frame.isCopied { copied += 1 }
@@ -90,8 +96,8 @@ struct RootPacker {
         if let known = known.frame(at: position, of: plan) {
           position += UInt64(known.frame.uncompressedLength)
           group.addTask { [number] in
-            guard let bytes = known.read() else { throw DamagedFrame() }
-            return PackedFrame(number: number, copied: known.frame, bytes: bytes)
+            guard let (bytes, sum) = known.read() else { throw DamagedFrame() }
+            return PackedFrame(number: number, copied: known.frame, bytes: bytes, sum: sum)
           }
         } else {
           let bytes = try window.next(at: position, cutter)
@@ -105,28 +111,28 @@ struct RootPacker {
     }
     let blob = try writer.seal(mediaType: MediaType.rootFileSystem)
     let index = FrameIndex(frames: frames)
-    return Result(writer: writer, blob: blob, index: index, spans: Self.spans(of: index, plan))
+    return Result(writer: writer, blob: blob, index: index, spans: Self.spans(of: index, sums, plan))
   }
 
   private func compress(_ content: [UInt8], number: Int) throws -> PackedFrame {
     let digest = Digest(of: content)
     if let found = known.bytes(of: digest), Int(found.frame.uncompressedLength) == content.count {
-      return PackedFrame(number: number, copied: found.frame, bytes: found.bytes)
+      return PackedFrame(number: number, copied: found.frame, bytes: found.bytes, sum: found.sum)
     }
     let compressed = try compressors.compress(content)
     return PackedFrame(number: number, content: content, digest: digest, compressed: compressed)
   }
 
   /// What each frame depends on, for the next build.
-  private static func spans(of index: FrameIndex, _ plan: StreamPlan) -> [BuildRecord.Span] {
+  private static func spans(of index: FrameIndex, _ sums: [UInt64], _ plan: StreamPlan) -> [BuildRecord.Span] {
     var position: UInt64 = 0
     var spans: [BuildRecord.Span] = []
-    for frame in index.frames {
+    for (frame, sum) in zip(index.frames, sums) {
       let end = position + UInt64(frame.uncompressedLength)
       let entries = plan.entry(at: end - 1) - plan.entry(at: position) + 1
       guard let start = plan.span(from: position, entries: 1), let all = plan.span(from: position, entries: entries)
       else { return [] }
-      spans.append(BuildRecord.Span(start: start, all: all, entries: entries))
+      spans.append(BuildRecord.Span(start: start, all: all, entries: entries, sum: sum))
       position = end
     }
     return spans

@@ -39,7 +39,7 @@ struct ErofsImage: Sendable {
     var inodes = try ErofsInodes(tree)
     // The first block is written last.
     try output.append([UInt8](repeating: 0, count: ErofsFormat.blockSize))
-    let pieces = try await writeContents(of: &inodes, to: &output)
+    let contents = try await writeContents(of: &inodes, to: &output)
     let layout = try inodes.place(behind: &output)
     try await inOrder(count: layout.parts.count) {
       try layout.bytes(ofPart: $0)
@@ -52,9 +52,10 @@ struct ErofsImage: Sendable {
     guard first.withUnsafeBytes({ file.writeAll($0, at: 0) }) else {
       throw CapsuleError.writing(writer.temporaryPath, errno: errno)
     }
-    try writer.adopt()
+    var check = CopyCheck(contents.copies)
+    try writer.adopt { try check.consume($0) }
     let image = try writer.seal(mediaType: MediaType.erofs)
-    return Result(writer: writer, record: KnownErofs.Record(image: image, pieces: pieces.bytes))
+    return Result(writer: writer, record: KnownErofs.Record(image: image, pieces: contents.pieces.bytes))
   }
 
   // MARK: Contents
@@ -68,34 +69,72 @@ struct ErofsImage: Sendable {
     var copy: KnownErofs.Piece?
   }
 
+  /// Pieces one behind the other: all to be made, or all to be copied at once.
+  private struct Job: Sendable {
+    private static let copyBytes: UInt64 = 64 << 20
+    var pieces: [Piece] = []
+    private var bytes: UInt64 = 0
+    var isFull: Bool { bytes >= (pieces.first?.copy == nil ? KnownErofs.pieceBytes : Self.copyBytes) }
+
+    func takes(_ piece: Piece) -> Bool {
+      guard let last = pieces.last else { return true }
+      guard let copy = last.copy else { return piece.copy == nil }
+      return piece.copy?.stands(behind: copy) == true
+    }
+
+    mutating func add(_ piece: Piece) {
+      pieces.append(piece)
+      bytes += piece.range.upperBound - piece.range.lowerBound
+    }
+  }
+
   private struct Made: Sendable {
     var clusters: [UInt8]
     var bytes: [UInt8]
     var sum: UInt64
   }
 
-  private func writeContents(of inodes: inout ErofsInodes, to output: inout Output) async throws -> KnownErofs.Pieces {
-    let jobs = jobs(inodes)
+  /// What has been written of all files.
+  private struct Contents {
     var pieces = KnownErofs.Pieces()
+    var copies: [CopyCheck.Copy] = []
+  }
+
+  private func writeContents(of inodes: inout ErofsInodes, to output: inout Output) async throws -> Contents {
+    let jobs = jobs(inodes)
+    var contents = Contents()
+    func add(_ piece: Piece, at block: UInt32, _ clusters: [UInt8], sum: UInt64) {
+      inodes.addContent(of: piece.item, at: block, clusters)
+      guard !plan.stamps.isEmpty else { return }
+      contents.pieces.add(piece.number, of: plan.stamps[piece.item], at: block, clusters, sum: sum)
+    }
     try await inOrder(count: jobs.count) {
-      (jobs[$0], try contents(jobs[$0]))
+      (jobs[$0], try made(jobs[$0]))
     } take: { job, made in
-      for (piece, made) in zip(job, made) {
+      if let first = job.pieces.first?.copy {
+        var block = try output.block
+        let blocks = job.pieces.reduce(0) { $0 + ($1.copy?.blocks ?? 0) }
+        try output.copy(from: known, first, blocks: blocks)
+        for piece in job.pieces {
+          guard let copy = piece.copy else { continue }
+          add(piece, at: block, copy.clusters, sum: copy.sum)
+          contents.copies.append(CopyCheck.Copy(block: block, blocks: copy.blocks, sum: copy.sum))
+          block += UInt32(copy.blocks)
+        }
+      }
+      for (piece, made) in zip(job.pieces, made) {
         let block = try output.block
         try output.append(made.bytes)
-        inodes.addContent(of: piece.item, at: block, made.clusters)
-        guard !plan.stamps.isEmpty else { continue }
-        pieces.add(piece.number, of: plan.stamps[piece.item], at: block, made.clusters, sum: made.sum)
+        add(piece, at: block, made.clusters, sum: made.sum)
       }
     }
-    return pieces
+    return contents
   }
 
   /// Small files together, large ones apart: what tasks do.
-  private func jobs(_ inodes: ErofsInodes) -> [[Piece]] {
-    var jobs: [[Piece]] = []
-    var job: [Piece] = []
-    var bytes: UInt64 = 0
+  private func jobs(_ inodes: ErofsInodes) -> [Job] {
+    var jobs: [Job] = []
+    var job = Job()
     for item in inodes.contents {
       let size = tree.items[item].entry.size
       var number: UInt64 = 0
@@ -103,20 +142,22 @@ struct ErofsImage: Sendable {
         let start = number * KnownErofs.pieceBytes
         let end = min(size, start + KnownErofs.pieceBytes)
         let copy = plan.stamps.isEmpty ? nil : known.piece(number, of: plan.stamps[item], bytes: end - start)
-        job.append(Piece(item: item, number: number, range: start..<end, copy: copy))
-        bytes += end - start
+        let piece = Piece(item: item, number: number, range: start..<end, copy: copy)
+        if job.isFull || !job.takes(piece) {
+          jobs.append(job)
+          job = Job()
+        }
+        job.add(piece)
         number += 1
-        guard bytes >= KnownErofs.pieceBytes else { continue }
-        jobs.append(job)
-        job = []
-        bytes = 0
       }
     }
-    if !job.isEmpty { jobs.append(job) }
+    if !job.pieces.isEmpty { jobs.append(job) }
     return jobs
   }
 
-  private func contents(_ job: [Piece]) throws -> [Made] {
+  /// The contents of pieces that are to be made.
+  private func made(_ job: Job) throws -> [Made] {
+    guard job.pieces.first?.copy == nil else { return [] }
     let encoder = LZ4Encoder()
     var reader = ContentReader(source: tree.source)
     let content = UnsafeMutableRawBufferPointer.allocate(byteCount: ErofsFormat.clusterBytes, alignment: 16)
@@ -126,12 +167,7 @@ struct ErofsImage: Sendable {
       room.deallocate()
     }
     var made: [Made] = []
-    for piece in job {
-      if let copy = piece.copy {
-        guard let bytes = known.read(copy) else { throw Damaged() }
-        made.append(Made(clusters: copy.clusters, bytes: bytes, sum: KnownErofs.Pieces.sum(of: bytes)))
-        continue
-      }
+    for piece in job.pieces {
       var result = Made(clusters: [], bytes: [], sum: 0)
       result.bytes.reserveCapacity(Int(piece.range.upperBound - piece.range.lowerBound) + ErofsFormat.blockSize)
       try reader.open(tree.items[piece.item], at: piece.range.lowerBound)
@@ -143,7 +179,7 @@ struct ErofsImage: Sendable {
         result.clusters.append(append(UnsafeRawBufferPointer(cluster), encoder, room, to: &result.bytes))
         start += UInt64(count)
       }
-      result.sum = KnownErofs.Pieces.sum(of: result.bytes)
+      result.sum = BlockSum.of(result.bytes)
       made.append(result)
     }
     return made
@@ -189,45 +225,6 @@ struct ErofsImage: Sendable {
         group.addTask { (number, try make(number)) }
       }
       while let result = try await group.next() { try finish(result) }
-    }
-  }
-
-  /// The image's file, written from its beginning.
-  struct Output {
-    let file: Int32
-    let path: String
-    private(set) var length: UInt64 = 0
-
-    /// The block that comes next.
-    var block: UInt32 {
-      get throws(CapsuleError) {
-        guard let block = UInt32(exactly: length / UInt64(ErofsFormat.blockSize)) else {
-          throw CapsuleError(
-            .badSource, "The tree is too large for an erofs image",
-            remedy: "Leave overlay out of the root modes in the tree's /etc/perseid/capsule.yaml")
-        }
-        return block
-      }
-    }
-
-    mutating func append(_ bytes: [UInt8]) throws(CapsuleError) {
-      let isWritten = bytes.withUnsafeBytes { buffer in
-        var written = 0
-        while written < buffer.count {
-          let count = pwrite(
-            file, buffer.baseAddress.map { $0 + written }, buffer.count - written, off_t(length) + off_t(written))
-          if count < 0 && errno != EINTR { return false }
-          written += max(0, count)
-        }
-        return true
-      }
-      guard isWritten else { throw .writing(path, errno: errno) }
-      length += UInt64(bytes.count)
-    }
-
-    mutating func padToBlock() throws(CapsuleError) {
-      let rest = Int(length % UInt64(ErofsFormat.blockSize))
-      if rest > 0 { try append([UInt8](repeating: 0, count: ErofsFormat.blockSize - rest)) }
     }
   }
 }

@@ -9,7 +9,13 @@ struct KnownErofs: Sendable {
   struct Piece: Sendable {
     fileprivate var first: UInt32
     var clusters: [UInt8]
-    fileprivate var sum: UInt64
+    /// Of its blocks (`BlockSum`).
+    var sum: UInt64
+
+    /// How many it has.
+    var blocks: Int { clusters.reduce(0) { $0 + Int($1) } }
+
+    func stands(behind other: Piece) -> Bool { Int(first) == Int(other.first) + other.blocks }
   }
 
   /// What a build leaves of its image for the next one.
@@ -64,13 +70,16 @@ struct KnownErofs: Sendable {
     return piece
   }
 
-  /// Its blocks; `nil` where they are not what was written.
-  func read(_ piece: Piece) -> [UInt8]? {
-    let blocks = piece.clusters.reduce(0) { $0 + Int($1) }
-    let bytes = blob?.read(
-      at: Int64(piece.first) * Int64(ErofsFormat.blockSize), count: blocks * ErofsFormat.blockSize)
-    guard let bytes, Pieces.sum(of: bytes) == piece.sum else { return nil }
-    return bytes
+  /// Copies pieces that stand one behind the other.
+  ///
+  /// - Parameters:
+  ///   - first: The first of them.
+  ///   - blocks: Of all of them.
+  /// - Returns: Whether that succeeded; `errno` is set where not, to 0 where the image is too short.
+  func copy(from first: Piece, blocks: Int, to file: Int32, at offset: Int64) -> Bool {
+    guard let blob else { return false }
+    let size = Int64(ErofsFormat.blockSize)
+    return blob.copy(at: Int64(first.first) * size, count: blocks * Int(size), to: file, at: offset)
   }
 
   /// Gathers a record.
@@ -84,22 +93,6 @@ struct KnownErofs: Sendable {
       piece.append(little: sum)
       piece.append(UInt8(clusters.count))
       bytes.append(contentsOf: piece + clusters)
-    }
-
-    /// Against disks that forget, not against people: who can write there can write the record too.
-    ///
-    /// - Parameter bytes: Whole blocks.
-    static func sum(of bytes: [UInt8]) -> UInt64 {
-      bytes.withUnsafeBytes { bytes in
-        // Four at once, or each would wait for the one before it.
-        var lanes = SIMD4<UInt64>(1, 2, 3, 4)
-        for offset in stride(from: 0, to: bytes.count, by: 32) {
-          lanes ^= bytes.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
-          lanes = lanes &* SIMD4(repeating: 0x9E37_79B9_7F4A_7C15)
-          lanes ^= lanes &>> SIMD4(repeating: 29)
-        }
-        return lanes[0] ^ lanes[1] &* 3 ^ lanes[2] &* 5 ^ lanes[3] &* 7
-      }
     }
   }
 }

@@ -1,3 +1,5 @@
+import CLinux
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -91,6 +93,52 @@ struct FileDescriptor: ~Copyable {
       } else if errno != EINTR {
         return false
       }
+    }
+    return true
+  }
+
+  /// Copies `count` bytes at `offset` into another file, in the kernel where it can: by sharing the blocks where the
+  /// file system does that.
+  ///
+  /// - Returns: Whether that succeeded; `errno` is set where not, to 0 where this file is too short.
+  borrowing func copy(at offset: Int64, count: Int, to file: Int32, at target: Int64) -> Bool {
+    var copied = 0
+    while copied < count {
+      let length = clinux_copy_range(
+        number, offset + Int64(copied), file, target + Int64(copied), min(count - copied, 1 << 30))
+      if length > 0 {
+        copied += length
+      } else if length == 0 {
+        errno = 0
+        return false
+      } else if errno != EINTR {
+        guard [EXDEV, EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) else { return false }
+        return copyByHand(
+          at: offset + Int64(copied), count: count - copied, to: file, at: target + Int64(copied))
+      }
+    }
+    return true
+  }
+
+  private borrowing func copyByHand(at offset: Int64, count: Int, to file: Int32, at target: Int64) -> Bool {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+    defer { buffer.deallocate() }
+    var copied = 0
+    while copied < count {
+      let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, count - copied)])
+      guard let filled = fill(piece, at: offset + Int64(copied)) else { return false }
+      guard filled == piece.count else {
+        errno = 0
+        return false
+      }
+      var written = 0
+      while written < filled {
+        let length = pwrite(
+          file, piece.baseAddress.map { $0 + written }, filled - written, off_t(target) + off_t(copied + written))
+        if length < 0 && errno != EINTR { return false }
+        written += max(0, length)
+      }
+      copied += filled
     }
     return true
   }
