@@ -126,7 +126,7 @@ let package = Package(
 
     // Tests. Lab makes namespaces, virtual machines and appliances for those that need real parts.
     library(
-      "Lab", ["NetworkTypes"], path: "Tests/Lab",
+      "Lab", ["NetworkTypes", "CLinux"], path: "Tests/Lab",
       exclude: [
         "debian-source", "debian-tree", "in-private-namespaces", "init-tree", "install-packages", "packages",
         "rpm-repositories", "service-tree", "tagging-port", "unpack-packages",
@@ -135,7 +135,7 @@ let package = Package(
     tests("NetworkTypesTests", ["NetworkTypes"]),
     tests("DHCPTests", ["DHCP", "DHCPWire", "DHCPClient", "NetworkTypes"], exclude: ["Captures"]),
     tests("TFTPTests", ["TFTP", "NetworkTypes", "CLinux", logging]),
-    library("TestSupport", ["StateClient", "NetworkTypes"], path: "Tests/Support"),
+    library("TestSupport", ["Lab", "StateClient", "NetworkTypes"], path: "Tests/Support"),
     tests("CapsuleFormatTests", ["CapsuleFormat", "TestSupport", crypto]),
     tests(
       "CapsuleTests",
@@ -144,7 +144,7 @@ let package = Package(
       "ProvisionerTests",
       [
         "Provisioner", "ConfigurationFile", "StateProtocol", "DHCP", "DHCPWire", "TFTP", "Capsule", "CapsuleFormat",
-        "NetworkTypes", logging,
+        "NetworkTypes", "Lab", logging,
       ], exclude: ["OpenAPI"]),
     tests(
       "StateClientTests",

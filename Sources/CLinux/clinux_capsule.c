@@ -76,3 +76,11 @@ int clinux_spawn_interactive(int *pid, char *const arguments[]) { return spawn(p
 int clinux_spawn_tool(int *pid, char *const arguments[], int input, int output) {
   return spawn(pid, arguments, input, output, output, POSIX_SPAWN_SETPGROUP, 1);
 }
+
+int clinux_spawn_close_from(void *actions, int first) {
+#if defined(__GLIBC__)
+  return posix_spawn_file_actions_addclosefrom_np(actions, first);
+#else
+  return ENOSYS;
+#endif
+}

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import Synchronization
@@ -10,6 +11,8 @@ final class Child: Sendable {
     var waiters: [Waiter<ExitStatus>] = []
   }
   private let state = Mutex(State())
+  /// Signalled once when it has ended.
+  private let ended = DispatchSemaphore(value: 0)
 
   /// A child that ends without reading all its input must not end us: writing then fails with EPIPE instead.
   private static let ignoresBrokenPipes: Void = { _ = Glibc.signal(SIGPIPE, SIG_IGN) }()
@@ -30,6 +33,8 @@ final class Child: Sendable {
     }
     posix_spawn_file_actions_adddup2(&actions, output, 1)
     posix_spawn_file_actions_adddup2(&actions, errors, 2)
+    // A server's connection that a child had too would not end when the server closes it.
+    clinux_spawn_close_from(&actions, 3)
 
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -49,7 +54,7 @@ final class Child: Sendable {
     var pid = pid_t()
     let code = withCStrings(words) { arguments in
       withCStrings(environment.map { "\($0)=\($1)" }) { variables in
-        descriptors.withLock { _ in posix_spawnp(&pid, program, &actions, &attributes, arguments, variables) }
+        posix_spawnp(&pid, program, &actions, &attributes, arguments, variables)
       }
     }
     guard code == 0 else {
@@ -73,6 +78,7 @@ final class Child: Sendable {
     }
     let status = state.withLock { $0.status }
     for waiter in waiters { waiter.resume(with: status) }
+    ended.signal()
   }
 
   /// `nil` while it runs.
@@ -87,6 +93,14 @@ final class Child: Sendable {
     }
     if let already { return already }
     return await waiter.value(within: timeout)
+  }
+
+  /// Blocks the calling thread.
+  /// - Returns: `nil` where it still runs after `timeout`.
+  func waitHere(within timeout: Duration) -> ExitStatus? {
+    // For whoever else waits.
+    if ended.wait(timeout: .now() + timeout.seconds) == .success { ended.signal() }
+    return status
   }
 
   /// Sends a signal, unless it has ended.
@@ -105,18 +119,12 @@ final class Child: Sendable {
   }
 }
 
-/// Held while descriptors are made that no child may inherit, and while a child is started: between the
-/// making of a descriptor and its mark to be closed there must be no start.
-let descriptors = Mutex(())
-
 /// A pipe whose ends no child inherits.
 func makePipe() throws -> (read: Int32, write: Int32) {
-  try descriptors.withLock { _ in
-    var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw LabError("cannot make a pipe: \(String(cString: strerror(errno)))") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    return (ends[0], ends[1])
-  }
+  var ends: [Int32] = [0, 0]
+  guard pipe(&ends) == 0 else { throw LabError("cannot make a pipe: \(String(cString: strerror(errno)))") }
+  for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+  return (ends[0], ends[1])
 }
 
 /// The strings as a null-terminated array of C strings for the time of `body`.

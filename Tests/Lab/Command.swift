@@ -83,8 +83,24 @@ package struct Command: Sendable, CustomStringConvertible {
     await outputPipe.finish(within: .seconds(2))
     await errorPipe.finish(within: .seconds(2))
     return CommandResult(
-      command: description, status: status ?? .killed(signal: SIGKILL), output: output.text, errors: errors.text,
+      command: description, status: status ?? .killed(signal: SIGKILL), outputBytes: output.all, errors: errors.text,
       timedOut: timedOut, overflowed: output.isFull || errors.isFull)
+  }
+
+  /// Runs it to its end with the calling thread blocked, for what is not asynchronous; what it leaves running stays.
+  ///
+  /// - Parameters:
+  ///   - file: Where both its outputs go; emptied before.
+  ///   - timeout: After this its process group is killed.
+  /// - Throws: `LabError` where it cannot be started; how it ends is the result.
+  package func runHere(outputTo file: String, timeout: Duration) throws -> ExitStatus {
+    let output = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard output >= 0 else { throw LabError("cannot write \(file): \(String(cString: strerror(errno)))") }
+    defer { close(output) }
+    let child = try Child(self, output: output, errors: output)
+    if let status = child.waitHere(within: timeout) { return status }
+    child.killGroup()
+    return child.waitHere(within: .seconds(10)) ?? .killed(signal: SIGKILL)
   }
 
   private func feed(_ bytes: [UInt8], into descriptor: Int32) {
@@ -109,13 +125,15 @@ package struct Command: Sendable, CustomStringConvertible {
 package struct CommandResult: Sendable {
   package let command: String
   package let status: ExitStatus
-  package let output: String
+  /// Its standard output, byte by byte.
+  package let outputBytes: [UInt8]
   package let errors: String
   /// It was killed because its time was over.
   package let timedOut: Bool
   /// It was killed because it said too much.
   package let overflowed: Bool
 
+  package var output: String { String(decoding: outputBytes, as: UTF8.self) }
   package var exitCode: Int32 { status.code }
   package var succeeded: Bool { status == .exited(0) && !timedOut }
 
@@ -157,6 +175,7 @@ private final class BoundedBuffer: Sendable {
     if isOver { overflow() }
   }
 
-  var text: String { bytes.withLock { String(decoding: $0, as: UTF8.self) } }
+  var all: [UInt8] { bytes.withLock { $0 } }
+  var text: String { String(decoding: all, as: UTF8.self) }
   var isFull: Bool { bytes.withLock { $0.count == limit } }
 }

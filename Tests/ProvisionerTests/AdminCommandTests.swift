@@ -2,6 +2,8 @@ import Foundation
 import NetworkTypes
 import Testing
 
+import struct Lab.Command
+
 @testable import Provisioner
 
 /// The command itself, as people and scripts run it, where no appliance runs.
@@ -165,24 +167,11 @@ private struct Site {
       _perseid
       for reply in "${COMPREPLY[@]}"; do echo "$reply"; done
       """, to: "complete.bash")
-    let (path, output) = (directory.path, directory.path + "/\(UUID().uuidString)")
-    let file = file
-    return try await blocking {
-      let process = Process()
-      process.executableURL = URL(filePath: "/usr/bin/timeout")
-      process.arguments = ["60", "/bin/bash", path + "/complete.bash"]
-      process.environment = [
-        "PATH": command.deletingLastPathComponent().path + ":/usr/bin:/bin", "PERSEID_CONFIG": file,
-      ]
-      process.standardInput = FileHandle.nullDevice
-      try #require(FileManager.default.createFile(atPath: output, contents: nil))
-      process.standardOutput = try FileHandle(forWritingTo: URL(filePath: output))
-      try process.run()
-      process.waitUntilExit()
-      return try String(contentsOfFile: output, encoding: .utf8).split(separator: "\n").map {
-        $0.trimmingCharacters(in: .whitespaces)
-      }.sorted()
-    }
+    let path = "PATH=\(command.deletingLastPathComponent().path):/usr/bin:/bin"
+    let offered = try await Command(
+      "env", "-i", path, "PERSEID_CONFIG=\(file)", "bash", directory.path + "/complete.bash"
+    ).run().output
+    return offered.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.sorted()
   }
 
   struct Outcome: Sendable {
@@ -195,26 +184,12 @@ private struct Site {
     try await run(arguments, environment: environment)
   }
 
-  /// With no terminal, and a bound of 60 seconds.
+  /// With no terminal, and nothing in its environment but what is named.
   func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
-    let output = directory.path + "/\(UUID().uuidString)"
-    return try await blocking {
-      let process = Process()
-      process.executableURL = URL(filePath: "/usr/bin/timeout")
-      process.arguments = ["60", try Self.executable().path] + arguments
-      process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
-      process.standardInput = FileHandle.nullDevice
-      for name in [".out", ".err"] {
-        try #require(FileManager.default.createFile(atPath: output + name, contents: nil))
-      }
-      process.standardOutput = try FileHandle(forWritingTo: URL(filePath: output + ".out"))
-      process.standardError = try FileHandle(forWritingTo: URL(filePath: output + ".err"))
-      try process.run()
-      process.waitUntilExit()
-      return Outcome(
-        status: process.terminationStatus, output: try String(contentsOfFile: output + ".out", encoding: .utf8),
-        errors: try String(contentsOfFile: output + ".err", encoding: .utf8))
-    }
+    let variables = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
+    let result = try await Command(["env", "-i"] + variables + [try Self.executable().path] + arguments)
+      .run(timeout: .seconds(120))
+    return Outcome(status: result.exitCode, output: result.output, errors: result.errors)
   }
 
   /// Beside the tests' own executable.

@@ -2,6 +2,9 @@ import Foundation
 import NetworkTypes
 import Testing
 
+import struct Lab.Command
+import class Lab.RunningProcess
+
 @testable import Provisioner
 
 @Suite("Server-sent events", .timeLimit(.minutes(5)))
@@ -25,7 +28,8 @@ struct EventStreamTests {
       #expect(ServerSentEvents.parse(second.text).map(\.event.event) == ["3", "4", "5"])
       #expect(!second.text.contains("lost"))
       let other = try CurlStream(socket, "events", "-H", "Last-Event-ID: 0123456789ab-7")
-      try await other.read(until: "event: lost\ndata: {\"lost\":null}")
+      try await other.read(until: "data: {\"lost\":null}")
+      #expect(other.text.contains("event: lost\ndata: {\"lost\":null}"))
       other.end()
     }
   }
@@ -76,7 +80,7 @@ private struct Enough: Error {}
 
 enum ServerSentEvents {
   static func parse(_ text: String) -> [(id: String, event: TimelineEvent)] {
-    text.replacing("\r\n", with: "\n").components(separatedBy: "\n\n").compactMap { block in
+    text.components(separatedBy: "\n\n").compactMap { block in
       var fields: [String: String] = [:]
       for line in block.split(separator: "\n") {
         let parts = line.split(separator: ":", maxSplits: 1).map(String.init)
@@ -91,33 +95,23 @@ enum ServerSentEvents {
 }
 
 /// curl that reads an answer which goes on.
-final class CurlStream {
-  private let process = Process()
-  private let pipe = Pipe()
-  private(set) var text = ""
+struct CurlStream {
+  private let process: RunningProcess
 
   init(_ socket: String, _ path: String, _ arguments: String...) throws {
-    process.executableURL = URL(filePath: "/usr/bin/curl")
-    process.arguments =
-      ["-s", "-i", "-N", "--max-time", "120", "--unix-socket", socket] + arguments + ["http://appliance/api/v1/\(path)"]
-    process.standardOutput = pipe
-    try process.run()
+    let options = ["-s", "-i", "-N", "--max-time", "120", "--unix-socket", socket]
+    process = try RunningProcess(Command(["curl"] + options + arguments + ["http://appliance/api/v1/\(path)"]))
   }
 
-  deinit { end() }
+  /// What came so far, lines ended by line feeds alone.
+  var text: String { process.log.text }
 
-  func end() { if process.isRunning { process.terminate() } }
+  func end() { process.signal(SIGTERM) }
 
+  /// - Parameter found: A piece of a line.
   func read(until found: String) async throws {
-    while !text.contains(found) { try #require(await take(), "the stream ended before '\(found)': \(text)") }
+    try await process.log.line(containing: found, within: .seconds(120))
   }
 
-  func readToEnd() async throws { while await take() {} }
-
-  private func take() async -> Bool {
-    let handle = pipe.fileHandleForReading
-    let data = (try? await blocking { handle.availableData }) ?? Data()
-    text += String(decoding: data, as: UTF8.self)
-    return !data.isEmpty
-  }
+  func readToEnd() async throws { try await process.exit(within: .seconds(120)) }
 }

@@ -5,6 +5,8 @@ import Synchronization
 import TFTP
 import Testing
 
+import struct Lab.Command
+
 @testable import Provisioner
 
 /// Answers every request alike, and remembers the requests.
@@ -121,17 +123,8 @@ func curl(_ arguments: String...) async throws -> CurlAnswer {
 
 @discardableResult
 func curl(_ arguments: [String]) async throws -> CurlAnswer {
-  try await blocking {
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/curl")
-    process.arguments = ["--max-time", "30"] + arguments
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    try process.run()
-    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
-    return CurlAnswer(output: output)
-  }
+  let result = try await Command(["curl", "--max-time", "30"] + arguments).run(outputLimit: 256 << 20)
+  return CurlAnswer(output: Data(result.outputBytes))
 }
 
 /// The server closed before it had sent all that was waited for, or sent nothing for 10 seconds.

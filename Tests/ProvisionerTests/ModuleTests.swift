@@ -5,6 +5,8 @@ import NetworkTypes
 import StateProtocol
 import Testing
 
+import struct Lab.Command
+
 @testable import Provisioner
 
 @Suite("Modules", .timeLimit(.minutes(5)))
@@ -292,7 +294,7 @@ struct ModuleTests {
   }
 
   @Test("A node's host key stays its own: it is made once, kept with mode 0600, and ssh-keygen reads it")
-  func hostKeys() throws {
+  func hostKeys() async throws {
     let directory = try TestDirectory()
     let pair = try HostKeys(directory: directory.path + "/keys").pair(of: "n0001")
     let again = HostKeys(directory: directory.path + "/keys")
@@ -302,15 +304,8 @@ struct ModuleTests {
     let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
     #expect(mode == 0o600)
     guard FileManager.default.isExecutableFile(atPath: "/usr/bin/ssh-keygen") else { return }
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/ssh-keygen")
-    process.arguments = ["-y", "-f", path]
-    let output = Pipe()
-    process.standardOutput = output
-    try process.run()
-    let printed = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    #expect(process.terminationStatus == 0 && printed == Data(pair.publicKey))
+    let printed = try await Command("ssh-keygen", "-y", "-f", path).run().check().outputBytes
+    #expect(printed == Array(pair.publicKey))
   }
 
   @Test("Every module that is shipped can be imported and activated where it says, all of them together")
@@ -401,21 +396,16 @@ struct ModuleTests {
   }
 
   @Test("An archive is read as its directory is, whatever compressed it, with its one directory left out")
-  func archives() throws {
+  func archives() async throws {
     let directory = try TestDirectory()
     for (path, text) in Self.motd { try directory.write(text, to: "motd/" + path) }
     let whole = try ModuleArchive.read(directory.path + "/motd")
     #expect(whole.files.count == Self.motd.count)
     for (option, name) in [("-cf", "a.tar"), ("-czf", "a.tgz"), ("-cjf", "a.pmod"), ("-cJf", "a.tar.xz")] {
       for top in ["motd", "."] {
-        let process = Process()
-        process.executableURL = URL(filePath: "/bin/tar")
-        process.arguments = [
-          "-C", directory.path + (top == "." ? "/motd" : ""), option, directory.path + "/" + name, top,
-        ]
-        try process.run()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
+        try await Command(
+          "tar", "-C", directory.path + (top == "." ? "/motd" : ""), option, directory.path + "/" + name, top
+        ).run().check()
         let files = try ModuleArchive.read(directory.path + "/" + name).files
         #expect(files.mapValues(\.content) == whole.files.mapValues(\.content), "\(name) of \(top)")
       }

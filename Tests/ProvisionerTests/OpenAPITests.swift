@@ -2,6 +2,8 @@ import Foundation
 import NetworkTypes
 import Testing
 
+import struct Lab.Command
+
 @testable import Provisioner
 
 @Suite("The OpenAPI document", .timeLimit(.minutes(10)))
@@ -62,17 +64,7 @@ struct OpenAPITests {
   }
 
   private static func run(_ arguments: [String]) async throws -> (status: Int32, output: String) {
-    try await blocking {
-      let process = Process()
-      process.executableURL = URL(filePath: "/usr/bin/timeout")
-      process.arguments = ["500"] + arguments
-      let pipe = Pipe()
-      process.standardOutput = pipe
-      process.standardError = pipe
-      try process.run()
-      let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-      process.waitUntilExit()
-      return (process.terminationStatus, String(decoding: output, as: UTF8.self))
-    }
+    let result = try await Command(arguments).run(timeout: .seconds(500), outputLimit: 64 << 20)
+    return (result.exitCode, result.output + result.errors)
   }
 }

@@ -1,5 +1,7 @@
 import Foundation
 
+import struct Lab.Command
+
 /// A directory that is removed at the end of a test.
 package final class TemporaryDirectory {
   package let path: String
@@ -25,22 +27,13 @@ package final class TemporaryDirectory {
   /// Runs a shell script here and gives its standard output.
   @discardableResult
   package func run(_ script: String) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-euc", script]
-    process.currentDirectoryURL = URL(fileURLWithPath: path)
     let output = "\(path)/.output-\(UInt64.random(in: 0...UInt64.max))"
-    try Data().write(to: URL(fileURLWithPath: output))
-    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: output))
-    process.standardOutput = file
-    process.standardError = file
-    try process.run()
-    process.waitUntilExit()
-    try file.close()
+    let status = try Command(["/bin/sh", "-euc", script], directory: path)
+      .runHere(outputTo: output, timeout: .seconds(1800))
     let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: output)), as: UTF8.self)
     try FileManager.default.removeItem(atPath: output)
-    guard process.terminationStatus == 0 else {
-      throw CommandFailure(text: "\(script)\nended with \(process.terminationStatus):\n\(text)")
+    guard status == .exited(0) else {
+      throw CommandFailure(text: "\(script)\nended with \(status):\n\(text)")
     }
     return text
   }

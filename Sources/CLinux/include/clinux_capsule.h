@@ -32,4 +32,8 @@ int clinux_spawn_interactive(int *pid, char *const arguments[]);
 // The same, with standard error going where standard output goes, in a process group of its own.
 int clinux_spawn_tool(int *pid, char *const arguments[], int input, int output);
 
+// Adds to a posix_spawn_file_actions_t that a child has no descriptor from `first` on: hidden behind _GNU_SOURCE. For the
+// tests' own commands. 0, or an errno.
+int clinux_spawn_close_from(void *actions, int first);
+
 #endif
