@@ -202,6 +202,30 @@ import Testing
     let owner = try #require(
       await failure("base: { source: tree }\nfiles: [{ path: /x, content: x, owner: bob:staff }]"))
     #expect(owner.description.contains("/etc/passwd has no 'bob'"), "\(owner)")
+    let inside = try #require(
+      await failure("base: { source: tree }\nfiles: [{ path: /etc/passwd/x, content: x }]"))
+    #expect(inside.description.contains("the tree's /etc/passwd/x failed: Not a directory"), "\(inside)")
+    try expectNothingLeft()
+  }
+
+  @Test func `what is wrong with the tree that was made is said of the recipe, with what to change in it`()
+    async throws
+  {
+    let recipe = "the recipe \(tree.directory.path)/recipe.yaml"
+    let kernel = try #require(await failure("base: { source: tree }\ncommands: busybox rm -r /boot"))
+    #expect(kernel.code == .noKernel)
+    #expect(kernel.description.contains("The tree of \(recipe) has no kernel: "), "\(kernel)")
+    #expect(kernel.description.contains("Name a kernel package under packages in the recipe"), "\(kernel)")
+    let modules = try #require(await failure("base: { source: tree }\ncommands: busybox rm -r /usr/lib/modules"))
+    #expect(modules.description.contains("The tree of \(recipe) has the kernel"), "\(modules)")
+    #expect(modules.description.contains("have the recipe's packages, files or commands do that"), "\(modules)")
+    let settings = try #require(
+      await failure(
+        "base: { source: tree }\ncommands: |\n  busybox mkdir -p /etc/perseid; echo 'a: b' >/etc/perseid/capsule.yaml"))
+    #expect(settings.description.contains("/etc/perseid/capsule.yaml in the tree of \(recipe)"), "\(settings)")
+    for failure in [kernel, modules, settings] {
+      #expect(!failure.description.contains(state.path), "\(failure)")
+    }
     try expectNothingLeft()
   }
 }

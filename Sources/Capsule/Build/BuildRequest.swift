@@ -2,6 +2,8 @@
 package struct BuildRequest: Hashable, Sendable {
   /// The path of a directory, or of a tar archive: plain, or compressed with gzip, xz, bzip2 or zstd.
   package var source: String
+  /// What the source is made of, for people, where it is a scratch directory: `the recipe compute.yaml`.
+  var title: String?
   /// The capsule's name; `nil` takes it from the tree's os-release: `debian-12`.
   package var name: String?
   /// The path of the static executable `perseid-node`, which becomes stage 1.

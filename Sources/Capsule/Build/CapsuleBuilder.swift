@@ -42,7 +42,8 @@ package struct CapsuleBuilder: Sendable {
     let busybox = try readFile(request.busybox, limit: 16 << 20)
     let tree = try SourceReader(
       temporaryDirectory: temporaryDirectory, limits: request.limits,
-      architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
+      architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress,
+      title: request.title
     ).read(request.source)
     let settings = try CapsuleSettings(tree)
     let release = try OSRelease(tree)

@@ -35,7 +35,7 @@ struct Kernel: Sendable {
     guard !images.isEmpty else {
       throw CapsuleError(
         .noKernel,
-        "The tree \(tree.source.name) has no kernel: neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz is there",
+        "The \(tree.source.words) has no kernel: neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz is there",
         remedy: "Install a kernel package in the tree (on Debian linux-image-amd64), and import it again")
     }
     if let wanted = settings.kernel, images[wanted] == nil {
@@ -48,7 +48,7 @@ struct Kernel: Sendable {
       let found = settings.kernel ?? images.keys.sorted().joined(separator: ", ")
       let others = modules.isEmpty ? "no modules at all" : "only \(modules.keys.sorted().joined(separator: ", "))"
       throw CapsuleError(
-        .noModules, "The tree \(tree.source.name) has the kernel \(found) without its modules; it has \(others)",
+        .noModules, "The \(tree.source.words) has the kernel \(found) without its modules; it has \(others)",
         remedy: "Install the modules of that kernel in usr/lib/modules/\(found), and import the tree again")
     }
     var kernel = Kernel(release: release, image: image, modules: directory)

@@ -22,6 +22,8 @@ package struct CapsuleRebuilder: Sendable {
     defer { withExtendedLifetime(scratch) {} }
     var request = request
     request.source = scratch.path + "/root"
+    let title = "the capsule \(capsule.config.name)"
+    request.title = title
     let root = request.source
     let name = request.name ?? capsule.config.name
     try await withTaskExecutorPreference(BuildExecutor()) {
@@ -34,10 +36,15 @@ package struct CapsuleRebuilder: Sendable {
         throw error
       }
       try Task.checkCancellation()
-      try await CapsuleHooks.configure(root, name: name)
+      try await CapsuleHooks.configure(root, name: name, title: title)
       try Task.checkCancellation()
     }
-    return try await CapsuleBuilder(store: store).build(request, progress: progress)
+    do {
+      return try await CapsuleBuilder(store: store).build(request, progress: progress)
+    } catch var error as CapsuleError where [.noKernel, .noModules, .badSettings, .unreadable].contains(error.code) {
+      error.remedy = "Change that in its tree (perseid vnfs mount \(name)), or in its hook configure"
+      throw error
+    }
   }
 }
 
@@ -49,6 +56,9 @@ extension StoredCapsule {
   /// - Throws: `CapsuleError`, `ConfigurationError`.
   package func recipe(from store: ContentStore, directory: String) throws -> Recipe? {
     guard let path = TreePath("recipe.yaml"), let file = try tools(from: store).files[path] else { return nil }
-    return try Recipe.parse(yaml: String(decoding: file.content, as: UTF8.self), file: "\(directory)/recipe.yaml")
+    var recipe = try Recipe.parse(
+      yaml: String(decoding: file.content, as: UTF8.self), file: "\(directory)/recipe.yaml")
+    recipe.title = "the recipe that the capsule \(config.name) keeps"
+    return recipe
   }
 }

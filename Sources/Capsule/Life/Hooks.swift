@@ -5,6 +5,7 @@ package enum CapsuleHooks {
   ///
   /// - Parameters:
   ///   - patience: Seconds from the request to end until they are killed.
+  ///   - title: What the tree is made of, for people, where it is a scratch directory.
   ///   - remedy: What to do where it fails; `nil` where the tree stays, and can be changed.
   /// - Returns: Whether there is one.
   /// - Throws: `CapsuleError` with code `tool` where it ends with another exit code than 0, or takes longer than the
@@ -12,10 +13,10 @@ package enum CapsuleHooks {
   @discardableResult
   package static func run(
     _ hook: CapsuleSettings.Hook, in directory: String, environment: [String: String], patience: Int = 10,
-    remedy: String? = nil
+    title: String? = nil, remedy: String? = nil
   ) async throws -> Bool {
     try await withTaskExecutorPreference(BuildExecutor()) {
-      let tree = try DirectoryScanner.scan(directory) { _ in }
+      let tree = try DirectoryScanner.scan(directory, title: title) { _ in }
       let settings = try CapsuleSettings(tree)
       let path = settings.path(of: hook)
       guard tree.file(path) != nil else { return false }
@@ -41,12 +42,14 @@ package enum CapsuleHooks {
 
   /// Runs the hook `configure` of a tree that is about to be packed and is gone then.
   ///
-  /// - Parameter name: The capsule's; `nil` where the tree itself says it.
-  static func configure(_ directory: String, name: String?) async throws {
+  /// - Parameters:
+  ///   - name: The capsule's; `nil` where the tree itself says it.
+  ///   - title: What the tree is made of, for people.
+  static func configure(_ directory: String, name: String?, title: String) async throws {
     var environment: [String: String] = [:]
     if let name { environment["VNFS"] = name }
     try await run(
-      .configure, in: directory, environment: environment,
+      .configure, in: directory, environment: environment, title: title,
       remedy: "nothing was kept. Change the hook where the capsule comes from, or in perseid vnfs mount NAME")
   }
 }

@@ -27,7 +27,9 @@ extension Recipe {
       throw root.error("base", "found \(section.keys.count) of them, allowed is one of debian, rpm, source.")
     }
     let directory = file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
-    var recipe = Recipe(base: try base(section, directory), text: yaml, directory: directory.isEmpty ? "/" : directory)
+    var recipe = Recipe(
+      base: try base(section, directory), title: "the recipe \(file)", text: yaml,
+      directory: directory.isEmpty ? "/" : directory)
     recipe.name = try root.value("name", allowed: CapsuleName.allowed) { CapsuleName.isValid($0) ? $0 : nil }
     recipe.packages = try root.list("packages", allowed: "the name of a package, or a list of them", word) ?? []
     recipe.commands =

@@ -62,6 +62,8 @@ package struct Recipe: Hashable, Sendable {
   package var capsule: String?
   /// Seconds that one step may take.
   package var stepSeconds = 3600
+  /// What messages call it: `the recipe compute.yaml`.
+  package var title: String
   /// The recipe itself, which the capsule keeps.
   package var text: String
   /// Its directory, which relative paths in it begin at.

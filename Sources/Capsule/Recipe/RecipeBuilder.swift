@@ -39,14 +39,33 @@ package struct RecipeBuilder: Sendable {
         recipe: recipe, root: scratch.path + "/root", scratch: scratch, limits: request.limits,
         architecture: ModuleInfo.machine(ofELF: node) == 183 ? "arm64" : "amd64", progress: progress
       ).make()
-      try await CapsuleHooks.configure(scratch.path + "/root", name: name)
       try Task.checkCancellation()
     }
     var request = request
     request.source = scratch.path + "/root"
+    request.title = recipe.title
     request.name = name
-    let capsule = try await CapsuleBuilder(store: store).build(request, progress: progress)
-    withExtendedLifetime(scratch) {}
-    return capsule
+    defer { withExtendedLifetime(scratch) {} }
+    do {
+      try await CapsuleHooks.configure(request.source, name: name, title: recipe.title)
+      try Task.checkCancellation()
+      return try await CapsuleBuilder(store: store).build(request, progress: progress)
+    } catch let error as CapsuleError {
+      throw Self.inRecipe(error)
+    }
+  }
+
+  /// What the tree lacks can be changed in the recipe alone.
+  private static func inRecipe(_ error: CapsuleError) -> CapsuleError {
+    var error = error
+    switch error.code {
+    case .noKernel:
+      error.remedy =
+        "Name a kernel package under packages in the recipe (on Debian linux-image-amd64), and build it again"
+    case .noModules, .badSettings, .unreadable:
+      error.remedy += ". Each build makes the tree anew: have the recipe's packages, files or commands do that"
+    default: break
+    }
+    return error
   }
 }

@@ -186,6 +186,14 @@ struct TreeMaker {
   // MARK: - Files
 
   private func place(_ file: Recipe.File) throws {
+    do {
+      try put(file)
+    } catch let error as CapsuleError where error.code == .storage {
+      throw failed(file, error.problem.replacing(root, with: "the tree's "))
+    }
+  }
+
+  private func put(_ file: Recipe.File) throws {
     let path = try placeFor(file.path)
     var status = stat()
     if lstat(path, &status) == 0 {

@@ -8,7 +8,7 @@ extension CapsuleSettings {
   init(_ tree: FileTree) throws {
     guard let item = tree.file(Self.path) else { return }
     let bytes = try tree.read(item, limit: Self.sizeLimit)
-    let file = "/\(Self.path) in \(tree.source.name)"
+    let file = "/\(Self.path) in the \(tree.source.words)"
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw Self.bad("\(file): it is not UTF-8 text")
     }

@@ -15,6 +15,8 @@ struct SourceReader {
   /// `amd64` or `arm64`: which of an image's platforms is taken.
   let architecture: String
   let progress: ProgressHandler
+  /// What a scratch directory that is read is made of, for people.
+  var title: String?
 
   static let remedy =
     "Name a directory or tar archive with a root file system, the image of a container (a directory or archive, or "
@@ -58,7 +60,7 @@ struct SourceReader {
         .badSource, "\(path) cannot be imported: \(CapsuleError.text(of: errno))", remedy: Self.remedy)
     }
     switch status.st_mode & S_IFMT {
-    case S_IFDIR: return try DirectoryScanner.scan(path, progress: progress)
+    case S_IFDIR: return try DirectoryScanner.scan(path, title: title, progress: progress)
     case S_IFREG:
       return try ArchiveImporter.read(
         path, temporaryDirectory: temporaryDirectory, limits: limits, progress: progress)

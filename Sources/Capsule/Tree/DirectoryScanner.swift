@@ -22,19 +22,23 @@ struct DirectoryScanner {
     var number: ino_t
   }
 
-  static func scan(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
+  /// - Parameter title: What a scratch directory is made of, for people: `the recipe compute.yaml`.
+  static func scan(
+    _ directory: String, title: String? = nil, progress: @escaping ProgressHandler
+  ) throws -> FileTree {
+    let trimmed = directory.count > 1 && directory.hasSuffix("/") ? String(directory.dropLast()) : directory
+    let source = TreeSource(directory: trimmed, title: title)
     do {
-      return try scanned(directory, progress: progress)
+      return try scanned(source, progress: progress)
     } catch let error as TarError {
       throw CapsuleError(
-        .badSource, "The tree \(directory) cannot be imported: \(error)",
+        .badSource, "The \(source.words) cannot be imported: \(error)",
         remedy: "Take that out of it, and import it again")
     }
   }
 
-  private static func scanned(_ directory: String, progress: @escaping ProgressHandler) throws -> FileTree {
-    let trimmed = directory.count > 1 && directory.hasSuffix("/") ? String(directory.dropLast()) : directory
-    var scanner = DirectoryScanner(source: TreeSource(directory: trimmed), progress: progress)
+  private static func scanned(_ source: TreeSource, progress: @escaping ProgressHandler) throws -> FileTree {
+    var scanner = DirectoryScanner(source: source, progress: progress)
     var status = stat()
     // The source itself may be named by a link; nothing below is followed.
     guard stat(scanner.source.hostPath(.root), &status) == 0 else { throw scanner.failure(.root) }
@@ -65,9 +69,7 @@ struct DirectoryScanner {
     self.progress = progress
   }
 
-  private func failure(_ path: TreePath) -> CapsuleError {
-    .reading(path.isRoot ? source.name : "\(source.name)/\(path)", errno: errno)
-  }
+  private func failure(_ path: TreePath) -> CapsuleError { .reading(source.words(of: path), errno: errno) }
 
   private func names(in path: TreePath) throws(CapsuleError) -> [[UInt8]] {
     guard let directory = opendir(source.hostPath(path)) else { throw failure(path) }

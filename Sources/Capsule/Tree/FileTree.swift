@@ -152,18 +152,23 @@ final class TreeSource: Sendable {
   let directory: [UInt8]?
   /// A file without a name, so that nothing is left of it however the process ends; -1 where there is none.
   let spool: Int32
-  /// For people.
+  /// For people: the source as they named it.
   let name: String
+  /// Whether it is a scratch directory, which nobody sees: its name is then what the tree is made of.
+  let isScratch: Bool
 
-  init(directory: String) {
+  /// - Parameter title: What a scratch directory is made of, for people: `the recipe compute.yaml`.
+  init(directory: String, title: String? = nil) {
     self.directory = Array(directory.utf8)
     spool = -1
-    name = directory
+    name = title ?? directory
+    isScratch = title != nil
   }
 
   init(archive: String, temporaryDirectory: String) throws(CapsuleError) {
     directory = nil
     name = archive
+    isScratch = false
     let path = "\(temporaryDirectory)/blob-spool-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
     spool = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard spool >= 0 else { throw .writing(path, errno: errno) }
@@ -172,6 +177,15 @@ final class TreeSource: Sendable {
 
   deinit {
     if spool >= 0 { close(spool) }
+  }
+
+  /// The tree, for people, behind an article.
+  var words: String { isScratch ? "tree of \(name)" : "tree \(name)" }
+
+  /// An entry, for people.
+  func words(of path: TreePath) -> String {
+    if isScratch { return "/\(path) in the \(words)" }
+    return path.isRoot ? name : "\(name)/\(path)"
   }
 
   /// A path of the host for an entry, as a C string.
@@ -207,7 +221,7 @@ struct ContentReader: ~Copyable {
       #else
         let number = Musl.open(hostPath, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
       #endif
-      guard number >= 0 else { throw .reading("\(source.name)/\(path)", errno: errno) }
+      guard number >= 0 else { throw .reading(source.words(of: path), errno: errno) }
       file = FileDescriptor(owning: number)
     }
   }
@@ -219,10 +233,10 @@ struct ContentReader: ~Copyable {
       let start = buffer.baseAddress.map { $0 + filled }
       let count = pread(file?.number ?? source.spool, start, buffer.count - filled, off_t(offset))
       if count < 0 && errno == EINTR { continue }
-      guard count >= 0 else { throw .reading("\(source.name)/\(path)", errno: errno) }
+      guard count >= 0 else { throw .reading(source.words(of: path), errno: errno) }
       guard count > 0 else {
         throw CapsuleError(
-          .unreadable, "'\(path)' in \(source.name) became shorter while it was read",
+          .unreadable, "'\(path)' in the \(source.words) became shorter while it was read",
           remedy: "Let nothing write to the tree during the import, and import again")
       }
       filled += count
