@@ -109,6 +109,46 @@ struct PortTests {
     }
   }
 
+  @Test func whileAQuickClientIsServedWithoutSleepOthersAreAnswered() async throws {
+    let end = End()
+    let large = pattern(900_000)
+    let contents = files.merging(["large": Content(parts: [.bytes(large)])]) { $1 }
+    try await withServer(contents) { port, _ in
+      try await withThrowingTaskGroup(of: Bool.self) { group in
+        group.addTask {
+          repeat {
+            guard await RawClient().read("large", from: port) == large else { return false }
+          } while !end.isThere.load(ordering: .relaxed)
+          return true
+        }
+        defer { end.isThere.store(true, ordering: .relaxed) }
+        for _ in 0..<20 {
+          let client = try #require(await Waiting(from: port))
+          #expect(await client.finish(blocks: 3))
+        }
+        end.isThere.store(true, ordering: .relaxed)
+        #expect(try await group.next() == true)
+      }
+    }
+  }
+
+  @Test func aClientThatNeedsLongerIsLookedForSeldomWithoutSleep() {
+    var attention = Attention()
+    var looked = 0
+    for _ in 0..<1000 where attention.isWorthwhile() {
+      looked += 1
+      attention.missed()
+    }
+    #expect(looked < 25)
+    // Once it is quick it is looked for each time again.
+    while !attention.isWorthwhile() {}
+    for _ in 0..<100 {
+      attention.found()
+      let isWorthwhile = attention.isWorthwhile()
+      #expect(isWorthwhile)
+    }
+  }
+
   @Test func anERROREndsTheTransferOfWhoSentItAndNoOtherAtItsPort() async throws {
     try await withServer(files) { port, log in
       var clients: [Waiting] = []

@@ -19,6 +19,9 @@ final class Engine {
   /// A request that equals that of a transfer under way is a new start after this much silence, else a copy.
   static let restartSilence: Nanoseconds = .seconds(2)
 
+  /// Packets that are taken from a line before others are looked after.
+  private static let packetsInARow = 64
+
   /// Between two tellings of a transfer's progress.
   private static let progressInterval: Nanoseconds = .seconds(1)
 
@@ -44,6 +47,7 @@ final class Engine {
   private var alarmTime: Nanoseconds?
   private let sender = BlockSender()
   private let batch: PacketBatch
+  private var attention = Attention()
   var opener = ContentOpener()
   var ports = PortTable()
   var transfers = TransferTable()
@@ -198,6 +202,28 @@ extension Engine {
   private func readLine(_ token: UInt64) {
     guard let active = transfers[token], batch.receiveConnected(active.route.descriptor) else { return }
     packet(batch.bytes(0), for: token)
+    for _ in 1..<Self.packetsInARow {
+      guard transfers.count == 1, transfers[token] === active, attention.isWorthwhile() else { return }
+      sender.flush()
+      guard watch(active.route.descriptor) else { return }
+      packet(batch.bytes(0), for: token)
+    }
+  }
+
+  /// Looks for a line's next packet without sleeping.
+  /// - Returns: Whether it came.
+  private func watch(_ descriptor: Int32) -> Bool {
+    let end = Self.clock() + Attention.time
+    repeat {
+      let isThere = batch.receiveConnected(descriptor)
+      now = Self.clock()
+      if isThere {
+        attention.found()
+        return true
+      }
+    } while now < end
+    attention.missed()
+    return false
   }
 
   private func packet(_ bytes: UnsafeRawBufferPointer, for token: UInt64) {
