@@ -17,6 +17,9 @@ struct CapsuleVerbTests {
     var problems: [String]
   }
 
+  /// Has a pipe open as long as it lives.
+  private static let staying = "exec 9>/pipe; echo inside >&9; exec /bin/busybox sleep 1000"
+
   @Test(.enabled(if: geteuid() == 0, "owners of files take root"), .timeLimit(.minutes(20)))
   func `every verb of a capsule's life does what it says while the appliance runs`() async throws {
     try await Site.with { site in
@@ -55,6 +58,16 @@ struct CapsuleVerbTests {
       let signals = try #require(ignored.flatMap { UInt64($0, radix: 16) })
       #expect(signals & (1 << (SIGINT - 1) | 1 << (SIGQUIT - 1)) == 0, "\(signals)")
       #expect(!exists(tree + "/etc/closed"))
+      // Nothing in the room outlives a perseid that is killed: what it had open comes to its end.
+      try await Command("mkfifo", tree + "/pipe").run().check()
+      let reader = try RunningProcess(Command("cat", tree + "/pipe"))
+      let shell = try RunningProcess(
+        appliance.command(["vnfs", "shell", "acme", "--", "/bin/busybox", "sh", "-c", Self.staying]))
+      _ = try await reader.log.line(containing: "inside", within: .seconds(60))
+      shell.signal(SIGKILL)
+      #expect(try await shell.exit(within: .seconds(60)) == .killed(signal: SIGKILL))
+      #expect(try await reader.exit(within: .seconds(60)) == .exited(0))
+      try FileManager.default.removeItem(atPath: tree + "/pipe")
       try Data("kept\n".utf8).write(to: URL(fileURLWithPath: tree + "/etc/changed"))
       let hook = tree + "/etc/perseid/hooks/configure"
       try FileManager.default.createDirectory(

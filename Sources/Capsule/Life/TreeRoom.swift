@@ -57,7 +57,7 @@ package struct TreeRoom {
     variables["TERM"] = getenv("TERM").map { String(cString: $0) } ?? "dumb"
     let shell = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l"]
     let words =
-      [
+      ProgramEnd.withThisProcess + [
         "unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private", "/bin/sh", "-c",
         Self.script, "perseid-room", directory, "env", "-i",
       ] + variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + ["chroot", directory]
@@ -76,7 +76,7 @@ package struct TreeRoom {
       ? clinux_spawn_interactive(&process, &arguments) : clinux_spawn_tool(&process, &arguments, null.number, 2)
     guard failure == 0 else {
       throw CapsuleError(
-        .tool, "The program 'unshare' cannot be started: \(CapsuleError.text(of: failure))",
+        .tool, "The program 'setpriv' cannot be started: \(CapsuleError.text(of: failure))",
         remedy: "Install the package util-linux")
     }
     var status: Int32 = 0

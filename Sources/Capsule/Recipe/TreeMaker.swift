@@ -166,7 +166,8 @@ struct TreeMaker {
         remedy: "Install the package \(package): apt-get install \(package)")
     }
     var tool = Tool(
-      ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+      ProgramEnd.withThisProcess
+        + ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
         + command, package: package, purpose: purpose, timeLimit: recipe.stepSeconds)
     tool.program = program
     try tool.run { line in

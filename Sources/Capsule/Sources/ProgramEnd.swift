@@ -9,6 +9,10 @@ enum ProgramEnd {
   /// Seconds from the request to end until it is killed.
   static let patience = 10
 
+  /// In front of a command whose caller waits for it in one thread: it is killed when this process is gone, however that
+  /// ended.
+  static let withThisProcess = ["setpriv", "--pdeathsig", "KILL"]
+
   /// Asks a child of this process, its process group and all that are in process name spaces it made to end, and kills
   /// them `patience` seconds later where they do not. Returns when none of them is left.
   ///
