@@ -123,7 +123,7 @@ extension Engine {
       // It is bound to the right address already.
       route.addresses.local_address = 0
       // Where there can be no line, it goes without.
-      if transfers.count == 0, negotiation.windowSize == 1, let direct = try? own.line(to: peer) {
+      if transfers.count == 0, let direct = try? own.line(to: peer) {
         // It is connected.
         route = BlockSender.Route(descriptor: direct.descriptor, addresses: clinux_tftp_addresses())
         line = consume direct
