@@ -138,7 +138,6 @@ struct DHCPLoad {
     let begin = Self.clock()
     var buffer = [UInt8](repeating: 0, count: Self.batch * Self.frameBytes)
     var counts = [UInt32](repeating: 0, count: Self.batch)
-    var port: UInt16 = 0
     var last = begin
     while true {
       var now = Self.clock()
@@ -153,8 +152,7 @@ struct DHCPLoad {
       if isOver || result.finished == clients.count { break }
       let next = result.sent < clients.count ? begin + Double(result.sent) / rate - now : 0.01
       guard clinux_bench_wait(descriptor, Int64(max(0, min(next, 0.01)) * 1e9)) > 0 else { continue }
-      let count = clinux_bench_receive(
-        descriptor, &buffer, Self.frameBytes, &counts, CInt(Self.batch), &port)
+      let count = clinux_bench_receive(descriptor, &buffer, Self.frameBytes, &counts, CInt(Self.batch))
       now = Self.clock()
       for index in 0..<max(0, Int(count)) {
         received(buffer[index * Self.frameBytes..<index * Self.frameBytes + Int(counts[index])], now, &result)
