@@ -215,8 +215,9 @@ struct PortTests {
       defer { end.isThere.store(true, ordering: .relaxed) }
       for _ in 0..<2000 {
         let line = try UDPSocket(
-          adopting: clinux_tftp_connected(
-            socket.descriptor, IPv4Address(127, 0, 0, 1).rawValue, UInt16(client.port)))
+          adopting: RawClient.onceThePortIsFree {
+            clinux_tftp_connected(socket.descriptor, IPv4Address(127, 0, 0, 1).rawValue, UInt16(client.port))
+          })
         var byte: UInt8 = 0
         #expect(recv(line.descriptor, &byte, 1, Int32(MSG_DONTWAIT)) == -1)
       }

@@ -104,14 +104,26 @@ struct RawClient: ~Copyable {
 
   /// - Parameter port: 0: any free one.
   init(address: IPv4Address = IPv4Address(127, 0, 0, 1), port: Int = 0) {
-    descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-    _ = Self.bind(descriptor, to: address, port: port)
+    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    self.descriptor = descriptor
+    _ = Self.onceThePortIsFree { -Self.bind(descriptor, to: address, port: port) }
     var size: Int32 = 4 << 20
     setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, 4)
   }
 
   deinit {
     close(descriptor)
+  }
+
+  /// A program that another test starts has copies of this test's sockets until it runs, and holds their ports as long.
+  /// - Parameter attempt: Answers with the negative of the system's error number where it fails.
+  static func onceThePortIsFree(_ attempt: () -> Int32) -> Int32 {
+    let end = ContinuousClock.now + .seconds(60)
+    while true {
+      let result = attempt()
+      guard result == -EADDRINUSE, .now < end else { return result }
+      sched_yield()
+    }
   }
 
   /// - Returns: 0, or the system's error number.
