@@ -61,6 +61,7 @@ import Testing
     try directory.run(
       """
       mkdir -p tmp/build-1-1/deep; touch tmp/blob-1-1 tmp/blob-1-2 tmp/build-1-1/deep/file tmp/other
+      touch "$(printf 'tmp/build-1-1/caf\\351')"; mkdir "$(printf 'tmp/build-1-1/deep/\\377\\200')"
       touch -d '2 hours ago' tmp/*
       touch tmp/blob-1-2
       """)

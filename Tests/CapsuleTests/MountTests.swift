@@ -122,7 +122,7 @@ struct MountTests {
     }
     #expect(
       try await shell(
-        "test $$ -lt 10 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme") == 0)
+        "test $$ -lt 100 && test -c /dev/null && test -d /proc/1 && test -d /sys/class && test $VNFS = acme") == 0)
     #expect(try await shell("exit 7") == 7)
     if FileManager.default.isReadableFile(atPath: "/etc/resolv.conf") {
       let own = try Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf"))
@@ -154,6 +154,52 @@ struct MountTests {
     #expect(try again.contents(in: store) == capsule.contents(in: store))
   }
 
+  @Test(.enabled(if: isInstalled("busybox") && isInstalled("pkill") && canReadNameServers))
+  func `a command that is killed leaves nothing to be packed, and the last one takes the name servers away`()
+    async throws
+  {
+    try addBusybox()
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    let path = mounts.path(of: "acme")
+    func listing() throws -> String { try state.run("cd '\(path)'; find . -printf '%P|%y|%m|%T@|%s\\n' | sort") }
+    /// Undoes what the commands below do.
+    func tidy() throws { try state.run("rm -f '\(path)'/tmp/*; touch -r stamp '\(path)/tmp'") }
+    func wait(for name: String) throws {
+      try state.run("timeout 60 sh -c 'until [ -e \"$0\" ]; do sleep 0.01; done' '\(path)/tmp/\(name)'")
+    }
+    try state.run("touch -r '\(path)/tmp' stamp")
+    let before = try listing()
+    let room = TreeRoom(directory: path)
+    try await withThrowingTaskGroup(of: Int32?.self) { group in
+      try state.run("mkfifo '\(path)/tmp/end'")
+      group.addTask {
+        try await room.run(
+          ["/bin/sh", "-c", "touch /tmp/first; cat /tmp/end; test -s /etc/resolv.conf"], isInteractive: false,
+          timeLimit: 600)
+      }
+      try wait(for: "first")
+      #expect(
+        try await room.run(["/bin/sh", "-c", "test -s /etc/resolv.conf"], isInteractive: false, timeLimit: 600) == 0)
+      TreeRoom.takeBackNames(in: path)
+      try state.run("timeout 60 sh -c 'echo >\"$0\"' '\(path)/tmp/end'")
+      #expect(try await group.next() == 0)
+      try tidy()
+      #expect(try listing() == before)
+
+      group.addTask {
+        try await room.run(["/bin/sh", "-c", "touch /tmp/second; sleep 1000"], isInteractive: false, timeLimit: 600)
+      }
+      try wait(for: "second")
+      try state.run("pkill -KILL -f 'perseid-roo[m] \(path) '")
+      #expect(try await group.next() == 128 + SIGKILL)
+      try tidy()
+      #expect(try listing() != before)
+      TreeRoom.takeBackNames(in: path)
+      #expect(try listing() == before)
+    }
+  }
+
   @Test(.enabled(if: isInstalled("busybox")))
   func `hooks of the capsule run inside its tree, and their failure is told`() async throws {
     try addBusybox()
@@ -177,4 +223,8 @@ struct MountTests {
     }
     #expect(try await !CapsuleHooks.run(.close, in: path, environment: [:]))
   }
+}
+
+private var canReadNameServers: Bool {
+  (try? Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf")))?.isEmpty == false
 }

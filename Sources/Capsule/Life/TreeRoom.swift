@@ -8,7 +8,7 @@ import CLinux
 
 /// Runs programs inside a tree as on a machine of its own: a chroot with mount and process name spaces of its own,
 /// with /proc, /sys and /dev, a /run of its own, and the host's name servers. Nothing of that is in the tree
-/// itself, but for an empty file that resolv.conf is put over where there is none, which is taken away again.
+/// itself, but for a file that resolv.conf is put over where there is none, which is taken away again.
 ///
 /// No jail: who is root in it can do what root can. Hooks come from the capsule, whose code runs on the nodes as root.
 package struct TreeRoom {
@@ -68,7 +68,6 @@ package struct TreeRoom {
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
-    let names = lentNames()
     var process: pid_t = 0
     // A group of its own hears of Ctrl-C from here alone, once; a shell stays in that of the terminal.
     let failure =
@@ -85,7 +84,7 @@ package struct TreeRoom {
       let isLate = deadline.map { ContinuousClock.now >= $0 } ?? false
       if Task.isCancelled || isLate {
         ProgramEnd.stop(process, patience: patience)
-        names?.takeAway()
+        Self.takeBackNames(in: directory)
         try Task.checkCancellation()
         return nil
       }
@@ -95,28 +94,25 @@ package struct TreeRoom {
     return signal == 0 ? status >> 8 & 0xFF : 128 + signal
   }
 
-  /// A tree without resolv.conf, as it is before the room's script makes one, which may be killed.
-  private struct LentNames {
-    var path: String
-    var directory: String
-    var modified: timespec
+  /// What is in the file that resolv.conf is put over. The time of its last change is that which its directory had.
+  private static let lentNames = "# Of perseid, for a program in this tree: taken away with it."
 
-    /// What the script does at its end.
-    func takeAway() {
-      var status = stat()
-      guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size == 0 else { return }
-      unlink(path)
-      var times = [modified, modified]
-      utimensat(AT_FDCWD, directory, &times, AT_SYMLINK_NOFOLLOW)
-    }
-  }
-
-  private func lentNames() -> LentNames? {
+  /// Takes away what a program left that was killed: the file that resolv.conf was put over. Where another program runs
+  /// in the tree, it stays for that.
+  package static func takeBackNames(in directory: String) {
     let etc = directory + "/etc"
     let path = etc + "/resolv.conf"
     var status = stat()
-    guard lstat(etc, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, access(path, F_OK) != 0 else { return nil }
-    return LentNames(path: path, directory: etc, modified: status.st_mtim)
+    guard lstat(etc, &status) == 0, status.st_mode & S_IFMT == S_IFDIR,
+      let file = FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), fstat(file.number, &status) == 0,
+      status.st_mode & S_IFMT == S_IFREG, Int(status.st_size) == lentNames.utf8.count + 1
+    else { return }
+    var text = [UInt8](repeating: 0, count: Int(status.st_size))
+    guard text.withUnsafeMutableBytes({ file.fill($0) }) == text.count, text == Array((lentNames + "\n").utf8),
+      flock(file.number, LOCK_EX | LOCK_NB) == 0, unlink(path) == 0
+    else { return }
+    var times = [status.st_mtim, status.st_mtim]
+    utimensat(AT_FDCWD, etc, &times, AT_SYMLINK_NOFOLLOW)
   }
 
   /// `$1` is the tree, what is behind it the command. Mounts are gone with the name space. A tree is not to be trusted:
@@ -129,7 +125,7 @@ package struct TreeRoom {
     if plain "$tree/proc"; then mount -t proc proc "$tree/proc"; fi
     if plain "$tree/sys"; then mount --rbind /sys "$tree/sys"; fi
     if plain "$tree/dev"; then mount --rbind /dev "$tree/dev"; fi
-    made=
+    lent=
     if plain "$tree/run" && plain "$tree/etc" && [ -r /etc/resolv.conf ]; then
       names=$tree/run/perseid-resolv.conf
       stamp=$tree/run/perseid-stamp
@@ -147,16 +143,22 @@ package struct TreeRoom {
       else
         if [ ! -e "$tree/etc/resolv.conf" ]; then
           touch -r "$tree/etc" "$stamp"
-          : >"$tree/etc/resolv.conf"
-          made=1
+          echo '\(lentNames)' >"$tree/etc/resolv.conf"
+          touch -r "$stamp" "$tree/etc/resolv.conf"
+        fi
+        # The last of several programs in the tree takes it away.
+        if [ -f "$tree/etc/resolv.conf" ] && [ "$(head -c 100 "$tree/etc/resolv.conf")" = '\(lentNames)' ]; then
+          lent=1
+          exec 9<"$tree/etc/resolv.conf"
+          flock -s 9
         fi
         mount --bind "$names" "$tree/etc/resolv.conf"
       fi
     fi
     status=0
-    "$@" || status=$?
-    if [ -n "$made" ]; then
-      umount -l "$tree/etc/resolv.conf"
+    "$@" 9<&- || status=$?
+    if [ -n "$lent" ] && umount -l "$tree/etc/resolv.conf" && flock -xn 9; then
+      touch -r "$tree/etc/resolv.conf" "$stamp"
       rm -f "$tree/etc/resolv.conf"
       touch -r "$stamp" "$tree/etc"
     fi

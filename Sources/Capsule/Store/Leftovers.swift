@@ -22,11 +22,30 @@ enum Leftovers {
     }
   }
 
-  /// Removes a file, or a directory with all that is in it; never follows a link.
+  /// Removes a file, or a directory with all that is in it, whatever the names are; never follows a link.
   static func removeTree(_ path: String) {
-    if unlink(path) == 0 { return }
-    for name in names(in: path) { removeTree("\(path)/\(name)") }
-    rmdir(path)
+    removeTree(path.utf8CString.map { $0 }, in: AT_FDCWD)
+  }
+
+  /// - Parameter name: Ends with NUL.
+  private static func removeTree(_ name: [CChar], in parent: Int32) {
+    if unlinkat(parent, name, 0) == 0 { return }
+    let number = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    guard number >= 0 else { return }
+    guard let directory = fdopendir(number) else {
+      close(number)
+      return
+    }
+    defer { closedir(directory) }
+    var names: [[CChar]] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+        raw.prefix { $0 != 0 }.map { CChar(bitPattern: $0) }
+      }
+      if name != [46] && name != [46, 46] { names.append(name + [0]) }
+    }
+    for name in names { removeTree(name, in: number) }
+    unlinkat(parent, name, AT_REMOVEDIR)
   }
 
   static func names(in path: String) -> [String] {

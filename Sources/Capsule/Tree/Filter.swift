@@ -48,10 +48,10 @@ final class Filter {
     }
   }
 
-  /// Runs a command to its end with nothing to read; its output goes to standard error.
+  /// Runs a command to its end, or this process's, with nothing to read; its output goes to standard error.
   static func run(_ command: [String]) throws(CapsuleError) {
     guard let null = FileDescriptor.open("/dev/null", O_RDWR) else { throw .reading("/dev/null", errno: errno) }
-    let process = try spawn(command, input: null.number, output: 2)
+    let process = try spawn(ProgramEnd.withThisProcess + command, input: null.number, output: 2)
     var status: Int32 = 0
     while waitpid(process, &status, 0) < 0 && errno == EINTR {}
     guard status == 0 else {

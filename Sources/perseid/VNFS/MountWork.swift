@@ -69,6 +69,7 @@ struct MountWork {
     let hold = try store.hold()
     defer { withExtendedLifetime(hold) {} }
     try await run(.umount)
+    TreeRoom.takeBackNames(in: path)
     let request = BuildRequest(
       source: path, name: name, nodeExecutable: try Companions.nodeExecutable(), busybox: try Companions.busybox())
     let progress = ImportProgress()
