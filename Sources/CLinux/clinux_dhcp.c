@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -62,6 +63,27 @@ int clinux_dhcp_mtu(const char *interface) {
 void clinux_dhcp_ignore_outgoing(int socket) {
   int yes = 1;
   setsockopt(socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
+}
+
+int clinux_dhcp_send_frames(int socket, const uint8_t *bytes, const uint32_t *lengths, unsigned count) {
+  enum { at_once = 64 };
+  struct mmsghdr messages[at_once];
+  struct iovec parts[at_once];
+  unsigned sent = 0;
+  while (sent < count) {
+    unsigned some = count - sent < at_once ? count - sent : at_once;
+    const uint8_t *next = bytes;
+    for (unsigned index = 0; index < some; index++) {
+      parts[index] = (struct iovec){.iov_base = (void *)next, .iov_len = lengths[sent + index]};
+      messages[index].msg_hdr = (struct msghdr){.msg_iov = &parts[index], .msg_iovlen = 1};
+      next += lengths[sent + index];
+    }
+    int taken = sendmmsg(socket, messages, some, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (taken <= 0) break;
+    for (int index = 0; index < taken; index++) bytes += parts[index].iov_len;
+    sent += (unsigned)taken;
+  }
+  return (int)sent;
 }
 
 struct clinux_dhcp_slot {
@@ -281,6 +303,24 @@ failed:;
   close(descriptor);
   errno = error;
   return -1;
+}
+
+int clinux_dhcp_leave_to_capture(int socket, uint32_t segment_broadcast) {
+  // Of a datagram: its UDP header and what is behind it. The IP header is at SKF_NET_OFF.
+  const uint32_t udp_header = 8, giaddr = 24, destination = 16;
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + destination),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, INADDR_BROADCAST, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, segment_broadcast, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, udp_header + giaddr + 4, 0, 2),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, udp_header + giaddr),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+  return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 int clinux_dhcp_join_all_routers(const char *interface) {

@@ -82,6 +82,31 @@ import Testing
     #expect(others == (20..<23).map { [UInt8](repeating: $0, count: 90) })
   }
 
+  @Test("what the capture takes does not come to the socket, and all else does")
+  func leftToCapture() throws {
+    let (socket, port) = try Self.open()
+    defer { close(socket) }
+    let everyone = IPv4Address(127, 255, 255, 255)
+    ServerSocket.leaveToCapture(socket, segmentBroadcast: everyone)
+    let batch = try DatagramBatch(bytes: 300, interface: "lo")
+    let unrelayed = [UInt8](repeating: 0, count: 300)
+    // giaddr is behind 24 bytes.
+    var relayed = unrelayed
+    relayed[27] = 2
+    let sent: [(bytes: [UInt8], to: IPv4Address)] = [
+      (unrelayed, .broadcast), (unrelayed, everyone), (Array(unrelayed[..<28]), everyone), (relayed, everyone),
+      (relayed, Self.own), (unrelayed, Self.own), (Array(unrelayed[..<27]), everyone), ([], everyone),
+    ]
+    for (bytes, address) in sent {
+      let isAdded = batch.add(bytes.span, from: Self.own, to: address, port: port)
+      #expect(isAdded)
+    }
+    batch.send(to: socket, count: sent.count) { Issue.record("number \($0) was refused") }
+    let received = try Self.receive(5, from: socket)
+    #expect(received.map(\.sentTo) == sent[3...].map(\.to))
+    #expect(received.map(\.bytes.count) == sent[3...].map { min(100, $0.bytes.count) })
+  }
+
   @Test("where the kernel refuses the first of many, only that one is lost")
   func aRunIsRefused() throws {
     let (socket, port) = try Self.open()

@@ -35,8 +35,8 @@ struct DurabilityTests {
       let file = site.directory + "/trace"
       let trace = try RunningProcess(
         Command(
-          "strace", "-f", "-y", "-s", "8192", "-e", "trace=pwrite64,write,fsync,fdatasync,sendto,sendmsg", "-o", file,
-          "-p", "\(pid)"))
+          "strace", "-f", "-y", "-s", "8192", "-e", "trace=pwrite64,write,fsync,fdatasync,sendto,sendmsg,sendmmsg",
+          "-o", file, "-p", "\(pid)"))
       try await trace.log.line(containing: "attached", within: .seconds(20))
       let card = Crowd.cards(1)
       let leases = try await site.withHost("client") { client in
@@ -120,7 +120,7 @@ private struct SystemCalls {
     /// Option 53 with the value 5 in a frame or datagram of DHCP, whose cookie stands right before it.
     var isACK: Bool {
       // strace writes a byte with three digits where a digit follows.
-      ["sendto", "sendmsg", "write"].contains(name)
+      ["sendto", "sendmsg", "sendmmsg", "write"].contains(name)
         && (text.contains(#"c\202Sc5\1\5"#) || text.contains(#"c\202Sc5\1\005"#))
     }
   }

@@ -22,6 +22,10 @@ int clinux_dhcp_mtu(const char *interface);
 // each such packet for it. The option is of no use to a system that does not know it.
 void clinux_dhcp_ignore_outgoing(int socket);
 
+// Sends whole frames, which lie one behind the other, through a packet socket that is bound to an interface; never waits.
+// A shim since sendmmsg is GNU's. Returns how many it took: all, or those in front of one that the kernel does not take.
+int clinux_dhcp_send_frames(int socket, const uint8_t *bytes, const uint32_t *lengths, unsigned count);
+
 // Datagrams that are received or sent by one system call, each with memory of its own. A shim since
 // recvmmsg and sendmmsg are GNU's, and the CMSG macros compute. All addresses and ports are in host
 // order. For one thread at a time.
@@ -54,6 +58,11 @@ void clinux_dhcp_batch_clear(struct clinux_dhcp_batch *batch);
 enum clinux_dhcp_step { clinux_dhcp_step_open, clinux_dhcp_step_interface, clinux_dhcp_step_port };
 int clinux_dhcp_open(
     const char *interface, uint16_t port, int receive_buffer, enum clinux_dhcp_step *step);
+
+// Keeps from the socket what a capture takes: BOOTP messages to everyone on the segment without a relay agent (giaddr
+// is zero). Broadcasts too short to have a giaddr come. `segment_broadcast` is in host order.
+// A shim since the program is made by macros. Returns 0, or -1 with errno set.
+int clinux_dhcp_leave_to_capture(int socket, uint32_t segment_broadcast);
 
 // Joins the group of IPv6 routers, ff02::2, on an interface: its card then takes frames to that group,
 // and switches that snoop pass them on. Where the interface has no IPv6, the card alone is told.

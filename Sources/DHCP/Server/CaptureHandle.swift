@@ -1,3 +1,4 @@
+import CLinux
 import CPcap
 import DHCPWire
 import NetworkTypes
@@ -110,6 +111,29 @@ struct CaptureHandle: ~Copyable {
     pcap_inject(handle, frame, frame.count) == Int32(frame.count)
   }
 
+  /// Sends whole frames in as few system calls as there are frames that the kernel does not take, and one.
+  /// - Returns: The numbers of those frames.
+  func send(_ frames: FrameBatch) -> [Int] {
+    var refused: [Int] = []
+    var first = 0
+    var place = 0
+    while first < frames.lengths.count {
+      let taken = frames.bytes.withUnsafeBufferPointer { bytes in
+        frames.lengths.withUnsafeBufferPointer { lengths in
+          Int(
+            clinux_dhcp_send_frames(
+              pcap_fileno(handle), bytes.baseAddress.map { $0 + place }, lengths.baseAddress.map { $0 + first },
+              UInt32(lengths.count - first)))
+        }
+      }
+      if first + taken < frames.lengths.count { refused.append(first + taken) }
+      let next = min(first + taken + 1, frames.lengths.count)
+      place += frames.lengths[first..<next].reduce(0) { $0 + Int($1) }
+      first = next
+    }
+    return refused
+  }
+
   /// What the kernel dropped since no one read fast enough.
   var dropped: Int {
     var statistics = pcap_stat()
@@ -122,6 +146,23 @@ struct CaptureHandle: ~Copyable {
 
   private static func text(_ message: [CChar]) -> String {
     String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
+
+/// Frames that are to be sent together.
+struct FrameBatch {
+  /// One behind the other.
+  fileprivate(set) var bytes: [UInt8] = []
+  fileprivate(set) var lengths: [UInt32] = []
+
+  mutating func append(_ frame: [UInt8]) {
+    bytes += frame
+    lengths.append(UInt32(frame.count))
+  }
+
+  mutating func removeAll() {
+    bytes.removeAll(keepingCapacity: true)
+    lengths.removeAll(keepingCapacity: true)
   }
 }
 
@@ -148,5 +189,11 @@ final class FrameSender: Sendable {
   /// - Returns: Whether the kernel took it.
   func send(_ frame: [UInt8]) -> Bool {
     handle.withLock { $0.capture.inject(frame) }
+  }
+
+  /// Sends whole frames.
+  /// - Returns: The numbers of those that the kernel did not take.
+  func send(_ frames: FrameBatch) -> [Int] {
+    handle.withLock { $0.capture.send(frames) }
   }
 }

@@ -64,6 +64,7 @@ package final class DHCPServer: Service {
       interface: interface, filter: Self.filter(for: configuration, card: card), bufferBytes: Self.captureBuffer)
     let frames = try FrameSender(interface: interface)
     let socket = try ServerSocket.open(interface: interface)
+    ServerSocket.leaveToCapture(socket, segmentBroadcast: configuration.network.subnet.broadcast)
     let responder: Responder
     let senders: (atOnce: ReplySender, committed: ReplySender)
     let others: [OtherServer]

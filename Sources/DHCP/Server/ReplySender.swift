@@ -10,7 +10,10 @@ import Synchronization
 /// Each thread that sends has one of its own.
 final class ReplySender: Sendable {
   private struct Wires: ~Copyable {
-    let frames: FrameSender
+    let sender: FrameSender
+    var frames = FrameBatch()
+    /// What was added to `frames`.
+    var frameTypes: [DHCPMessageType?] = []
     let socket: CInt
     var datagrams: DatagramBatch
     /// What was added to `datagrams`.
@@ -33,9 +36,9 @@ final class ReplySender: Sendable {
     _ configuration: DHCPServerConfiguration, card: MACAddress, duplicating socket: CInt, counters: Counters,
     observer: (any ExchangeObserver)?, logger: Logger
   ) throws(DHCPServerError) {
-    let frames = try FrameSender(interface: configuration.interface)
+    let sender = try FrameSender(interface: configuration.interface)
     let batch = try DatagramBatch(bytes: DHCPMessage.maximumLength, interface: configuration.interface)
-    wires = Mutex(Wires(frames: frames, socket: fcntl(socket, F_DUPFD_CLOEXEC, 0), datagrams: batch))
+    wires = Mutex(Wires(sender: sender, socket: fcntl(socket, F_DUPFD_CLOEXEC, 0), datagrams: batch))
     self.card = card
     self.serverAddress = configuration.serverAddress
     self.counters = counters
@@ -51,8 +54,8 @@ final class ReplySender: Sendable {
         switch response.destination {
         case .relay(let address): add(response, to: address, port: DHCPPort.server, &wires)
         case .address(let address): add(response, to: address, port: DHCPPort.client, &wires)
-        case .card(let card, let address): send(response, to: card, address, &wires)
-        case .broadcast: send(response, to: .broadcast, .broadcast, &wires)
+        case .card(let card, let address): add(response, to: card, address, &wires)
+        case .broadcast: add(response, to: .broadcast, .broadcast, &wires)
         }
       }
       flush(&wires)
@@ -72,7 +75,27 @@ final class ReplySender: Sendable {
     wires.types.append(response.type)
   }
 
+  private func add(_ response: Response, to card: MACAddress, _ address: IPv4Address, _ wires: inout Wires) {
+    var frame = response.bytes
+    UDPFrame(
+      sourceCard: self.card, destinationCard: card, source: serverAddress, destination: address,
+      sourcePort: DHCPPort.server, destinationPort: DHCPPort.client
+    ).writeHeaders(into: &frame)
+    if wires.frameTypes.count == DatagramBatch.capacity { flush(&wires) }
+    wires.frames.append(frame)
+    wires.frameTypes.append(response.type)
+  }
+
   private func flush(_ wires: inout Wires) {
+    if !wires.frameTypes.isEmpty {
+      for type in wires.frameTypes { count(type) }
+      for index in wires.sender.send(wires.frames) {
+        count(wires.frameTypes[index], by: -1)
+        refused()
+      }
+      wires.frames.removeAll()
+      wires.frameTypes.removeAll(keepingCapacity: true)
+    }
     guard !wires.types.isEmpty else { return }
     for type in wires.types { count(type) }
     wires.datagrams.send(to: wires.socket, count: wires.types.count) { [types = wires.types] index in
@@ -80,16 +103,6 @@ final class ReplySender: Sendable {
       refused()
     }
     wires.types.removeAll(keepingCapacity: true)
-  }
-
-  private func send(_ response: Response, to card: MACAddress, _ address: IPv4Address, _ wires: inout Wires) {
-    var frame = response.bytes
-    UDPFrame(
-      sourceCard: self.card, destinationCard: card, source: serverAddress, destination: address,
-      sourcePort: DHCPPort.server, destinationPort: DHCPPort.client
-    ).writeHeaders(into: &frame)
-    guard wires.frames.send(frame) else { return refused() }
-    count(response.type)
   }
 
   private func refused() {

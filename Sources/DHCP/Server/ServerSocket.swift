@@ -26,6 +26,12 @@ enum ServerSocket {
     }
   }
 
+  /// Keeps from the socket what the capture takes anyway: see ``Intake/received(datagram:sentTo:_:)``. A kernel that does
+  /// not do that lets it come.
+  static func leaveToCapture(_ descriptor: CInt, segmentBroadcast: IPv4Address) {
+    clinux_dhcp_leave_to_capture(descriptor, segmentBroadcast.rawValue)
+  }
+
   private static func failure(_ what: String, _ interface: String, _ error: CInt) -> DHCPServerError {
     switch error {
     case ENODEV: .noSuchInterface(interface)
