@@ -42,6 +42,9 @@ struct DHCPLoad {
   /// Seconds after which a client's exchange counts as lost.
   private static let patience = 1.0
   private static let batch = 64
+  /// The least time between two awakenings for the clients that begin, in seconds: to be woken for each of them would take
+  /// the processors from the server.
+  private static let pause = 0.000_25
   private static let frameBytes = 2048
   /// Bytes that may wait for the socket.
   private static let bufferBytes: CInt = 16 << 20
@@ -55,6 +58,9 @@ struct DHCPLoad {
   private var clients: [Client]
   private var discover: [UInt8]
   private var request: [UInt8]
+  /// Packets to be sent together, one behind the other.
+  private var packets: [UInt8] = []
+  private var lengths: [UInt32] = []
   private var offerTimes: [Double] = []
   private var acknowledgeTimes: [Double] = []
 
@@ -120,16 +126,28 @@ struct DHCPLoad {
     return message
   }
 
-  private func send(_ frame: inout [UInt8], for index: Int) {
+  private mutating func send(_ frame: [UInt8], for index: Int) {
+    let start = packets.count
+    packets += frame
+    lengths.append(UInt32(frame.count))
     // Other cards than those that perfdhcp pretends to have.
     let card = 6 << 40 + UInt64(index % machines)
     for place in 0..<6 {
       let byte = UInt8(truncatingIfNeeded: card >> UInt64(40 - 8 * place))
-      if header > 0 { frame[6 + place] = byte }
-      frame[header + 28 + place] = byte
+      if header > 0 { packets[start + 6 + place] = byte }
+      packets[start + header + 28 + place] = byte
     }
-    for place in 0..<4 { frame[header + 4 + place] = UInt8(truncatingIfNeeded: index >> (24 - 8 * place)) }
-    _ = Glibc.send(descriptor, frame, frame.count, Int32(MSG_DONTWAIT))
+    for place in 0..<4 {
+      packets[start + header + 4 + place] = UInt8(truncatingIfNeeded: index >> (24 - 8 * place))
+    }
+  }
+
+  /// What the kernel does not take is lost.
+  private mutating func flush() {
+    guard !lengths.isEmpty else { return }
+    _ = clinux_dhcp_send_frames(descriptor, packets, lengths, UInt32(lengths.count))
+    packets.removeAll(keepingCapacity: true)
+    lengths.removeAll(keepingCapacity: true)
   }
 
   /// Begins as many clients per second as asked for, and answers every OFFER at once.
@@ -143,20 +161,21 @@ struct DHCPLoad {
       var now = Self.clock()
       while result.sent < clients.count, Double(result.sent) / rate <= now - begin {
         clients[result.sent].began = now
-        send(&discover, for: result.sent)
+        send(discover, for: result.sent)
         result.sent += 1
-        now = Self.clock()
         last = now
       }
+      flush()
       let isOver = result.sent == clients.count && now - last > Self.patience
       if isOver || result.finished == clients.count { break }
       let next = result.sent < clients.count ? begin + Double(result.sent) / rate - now : 0.01
-      guard clinux_bench_wait(descriptor, Int64(max(0, min(next, 0.01)) * 1e9)) > 0 else { continue }
+      guard clinux_bench_wait(descriptor, Int64(max(Self.pause, min(next, 0.01)) * 1e9)) > 0 else { continue }
       let count = clinux_bench_receive(descriptor, &buffer, Self.frameBytes, &counts, CInt(Self.batch))
       now = Self.clock()
       for index in 0..<max(0, Int(count)) {
         received(buffer[index * Self.frameBytes..<index * Self.frameBytes + Int(counts[index])], now, &result)
       }
+      flush()
     }
     close(descriptor)
     result.seconds = last - begin
@@ -194,7 +213,7 @@ struct DHCPLoad {
       clients[index].requested = now
       request.replaceSubrange(header + 245..<header + 249, with: frame[message + 16..<message + 20])
       request.replaceSubrange(header + 251..<header + 255, with: server)
-      send(&request, for: index)
+      send(request, for: index)
     case 5:
       clients[index].isFinished = true
       acknowledgeTimes.append(now - clients[index].requested)
