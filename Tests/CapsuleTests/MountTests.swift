@@ -1,6 +1,7 @@
 import Capsule
 import CapsuleFormat
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -94,6 +95,23 @@ struct MountTests {
     }
     #expect(mounts.state(of: "acme") == .mounted)
     _ = try mounts.lock("acme")
+  }
+
+  @Test func `looking how a mount stands keeps nobody from it`() async throws {
+    let capsule = try await build()
+    try mounts.mount(capsule, name: "acme", generation: 1, from: store)
+    // Without a break, in a thread of its own.
+    let looker = Looker()
+    Thread.detachNewThread { [mounts] in
+      while !looker.isOver.load(ordering: .relaxed) { _ = mounts.state(of: "acme") }
+    }
+    defer { looker.isOver.store(true, ordering: .relaxed) }
+    for _ in 0..<50 {
+      #expect(throws: Never.self) { _ = try mounts.lock("acme") }
+    }
+    looker.isOver.store(true, ordering: .relaxed)
+    #expect(mounts.state(of: "acme") == .mounted)
+    try mounts.remove("acme")
   }
 
   @Test func `a tree with something mounted in it is not removed`() async throws {
@@ -227,4 +245,8 @@ struct MountTests {
 
 private var canReadNameServers: Bool {
   (try? Data(contentsOf: URL(fileURLWithPath: "/etc/resolv.conf")))?.isEmpty == false
+}
+
+private final class Looker: Sendable {
+  let isOver = Atomic(false)
 }

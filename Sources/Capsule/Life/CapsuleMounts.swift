@@ -66,9 +66,7 @@ package struct CapsuleMounts: Sendable {
   /// - Returns: `nil` where the capsule is not mounted, nor was left half-way.
   package func state(of name: String) -> State? {
     guard let record = record(of: name) else { return nil }
-    if let lock = FileDescriptor.open("\(directory)/.records/\(name).lock", O_RDONLY),
-      flock(lock.number, LOCK_EX | LOCK_NB) != 0
-    {
+    if let lock = FileDescriptor.open("\(directory)/.records/\(name).lock", O_RDONLY), !take(lock.number, LOCK_EX) {
       return .busy
     }
     return record.phase == .mounted ? .mounted : .interrupted
@@ -91,12 +89,21 @@ package struct CapsuleMounts: Sendable {
     guard let file = FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600) else {
       throw .writing(path, errno: errno)
     }
-    guard flock(file.number, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 else {
+    guard take(file.number, isShared ? LOCK_SH : LOCK_EX) else {
       throw CapsuleError(
         .busy, "The mount of \(name) is in use: a shell is open in it, or another command works on it",
         remedy: "Leave the shell, or wait until the command has ended, and try again")
     }
     return Lock(owning: file)
+  }
+
+  /// Takes a lock for which others wait no longer than a moment: who only looks how a mount stands has it that long.
+  private func take(_ file: Int32, _ operation: Int32) -> Bool {
+    for _ in 1...20 {
+      if flock(file, operation | LOCK_NB) == 0 { return true }
+      usleep(2000)
+    }
+    return false
   }
 
   /// For root alone: a tree has programs that run with their owner's rights.
