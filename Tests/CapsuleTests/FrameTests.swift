@@ -176,6 +176,31 @@ extension CapsuleBuilderTests {
     #expect(try await again().capsule.digest == (try await fresh()).digest)
   }
 
+  @Test(.enabled(if: isRoot)) func `a disk that is full in a second build is named, and nothing is lost`() async throws
+  {
+    try addNoise()
+    try tree.directory.run("mkdir small; mount -t tmpfs -o size=256m small small")
+    defer { _ = try? tree.directory.run("umount -l small") }
+    let store = try ContentStore(directory: "\(tree.directory.path)/small")
+    var builder = CapsuleBuilder(store: store)
+    builder.settlingSeconds = -1
+    let first = try await builder.build(request())
+    let before = try tree.directory.run("cd small; find . -type f -exec sha256sum {} + | sort")
+    try tree.directory.run(
+      """
+      printf 'a change' >tree/opt/25
+      mount -o remount,size=$(($(df --output=used -B1 small | tail -1) + 3000000)) small
+      """)
+    await #expect {
+      _ = try await builder.build(request())
+    } throws: {
+      ($0 as? CapsuleError)?.code == .noSpace
+    }
+    #expect(try tree.directory.run("cd small; find . -type f -exec sha256sum {} + | sort") == before)
+    try tree.directory.run("mount -o remount,size=256m small")
+    #expect(try await builder.build(request()).digest != first.digest)
+  }
+
   @Test func `stage 1 and the initramfs of an earlier build are kept while their inputs are the same`() async throws {
     let first = try await again()
     try tree.directory.run("printf 'a change' >tree/etc/motd")
