@@ -73,6 +73,9 @@ struct Bench {
       }
       var load = try DHCPLoad(way, rate: numbers[0], clients: Int(numbers[1]), machines: Int(numbers[2]))
       say(String(decoding: try JSONEncoder().encode(try load.run()), as: UTF8.self))
+    case "machine-stalls" where words.count == 2:
+      guard let seconds = Double(words[1]), (0...60).contains(seconds) else { throw LabError("machine-stalls SECONDS") }
+      say(String(decoding: try JSONEncoder().encode(MachineStalls.watch(seconds: seconds)), as: UTF8.self))
     case "tftp-server" where words.count == 2: try await MeasuredServer(directory: words[1]).run()
     case "tftp-client" where words.count == 5:
       guard let address = IPv4Address(words[1]), let clients = Int(words[3]), let window = Int(words[4]) else {

@@ -28,12 +28,19 @@ struct DHCPComparison {
     var relayed = 0.0
     var broadcast = 0.0
     /// The 99th percentile from REQUEST to ACK, in milliseconds, at half of our `perfdhcp` and of our `broadcast`.
-    var halfRelayed = 0.0
-    var halfBroadcast = 0.0
+    var halfRelayed = AnswerTime()
+    var halfBroadcast = AnswerTime()
     /// Seconds until the last of ``avalanche`` clients had its lease.
     var avalanche = 0.0
     /// Bytes resident at most, with ``leases`` leases.
     var resident = 0.0
+  }
+
+  /// What the slowest of a hundred took.
+  private struct AnswerTime {
+    var milliseconds = 0.0
+    /// Of that time the machine itself stood still so much, in percent.
+    var stillness = 0.0
   }
 
   /// What a rate that was tried came to.
@@ -101,7 +108,8 @@ struct DHCPComparison {
             progress(
               "DHCP: \(kind.rawValue): \(Int(figure.perfdhcp)) exchanges/s with perfdhcp, "
                 + "\(Int(figure.relayed)) relayed, \(Int(figure.broadcast)) broadcast, "
-                + "ACK after \(rounded(figure.halfRelayed)) and \(rounded(figure.halfBroadcast)) ms at half of ours, "
+                + "ACK after \(rounded(figure.halfRelayed.milliseconds)) and "
+                + "\(rounded(figure.halfBroadcast.milliseconds)) ms at half of ours, "
                 + "\(Self.avalanche) clients at once "
                 + "in \(rounded(figure.avalanche)) s, \(Int(figure.resident / 1e6)) MB with \(Self.leases) leases")
             figures[kind, default: []].append(figure)
@@ -219,14 +227,27 @@ struct DHCPComparison {
 
   /// The 99th percentile from REQUEST to ACK, in milliseconds: the middle one of five tries, since a disk that stands still
   /// for a moment spoils one of them, whichever server is measured.
-  private func acknowledgeTime(_ way: [String], at rate: Double, _ cable: Cable) async throws -> Double {
+  private func acknowledgeTime(_ way: [String], at rate: Double, _ cable: Cable) async throws -> AnswerTime {
     let rate = max(rate, 1)
-    var times: [Double] = []
+    var times: [AnswerTime] = []
     for _ in 1...5 {
+      async let stalls = stalls()
       let result = try await load(way, rate, clients: Int(rate) * Self.seconds, machines: Self.machines, cable)
-      times.append(result.acknowledgeMilliseconds)
+      times.append(
+        AnswerTime(milliseconds: result.acknowledgeMilliseconds, stillness: try await stalls.share * 100))
     }
-    return times.sorted()[times.count / 2]
+    return times.sorted { $0.milliseconds < $1.milliseconds }[times.count / 2]
+  }
+
+  /// What the machine does while a rate is tried.
+  private func stalls() async throws -> MachineStalls {
+    let answer = try await Command(try Self.program(), "machine-stalls", "\(Self.seconds)").run(timeout: .seconds(60))
+      .check()
+    return try JSONDecoder().decode(MachineStalls.self, from: Data(answer.output.utf8))
+  }
+
+  private static func program() throws -> String {
+    try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
   }
 
   /// How our own clients come to the server (``DHCPLoad/Way``).
@@ -236,9 +257,8 @@ struct DHCPComparison {
   private func load(
     _ way: [String], _ rate: Double, clients: Int, machines: Int, _ cable: Cable
   ) async throws -> DHCPLoad.Result {
-    let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let answer = try await cable.client.command(
-      [program, "dhcp-load"] + way + ["\(rate)", "\(clients)", "\(machines)"]
+      [try Self.program(), "dhcp-load"] + way + ["\(rate)", "\(clients)", "\(machines)"]
     ).run(timeout: .seconds(120)).check()
     return try JSONDecoder().decode(DHCPLoad.Result.self, from: Data(answer.output.utf8))
   }
@@ -272,11 +292,14 @@ struct DHCPComparison {
       Row(name: "DHCP, " + name, unit: unit, ours: ours.map(figure), theirs: theirs, peer: peer, goal: goal)
     }
     let keaName = DHCPServerKind.kea.rawValue
-    func times(_ load: String, _ figure: @escaping (Figures) -> Double) -> [Row] {
+    func times(_ load: String, _ figure: @escaping (Figures) -> AnswerTime) -> [Row] {
       let name = "p99 from REQUEST to ACK, \(load)"
+      let time: (Figures) -> Double = { figure($0).milliseconds }
+      let stillness: (Figures) -> Double = { figure($0).stillness }
       return [
-        row(name, "ms", [2], "limit", 1, figure), row(name, "ms", kea.map(figure), keaName, nil, figure),
-        row(name, "ms", floor.map(figure), DHCPServerKind.floor.rawValue, nil, figure),
+        row(name, "ms", [2], "limit", 1, time), row(name, "ms", kea.map(time), keaName, nil, time),
+        row(name, "ms", floor.map(time), DHCPServerKind.floor.rawValue, nil, time),
+        row("the machine itself stood still meanwhile", "%", kea.map(stillness), keaName, nil, stillness),
       ]
     }
     let loads =
