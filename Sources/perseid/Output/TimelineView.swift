@@ -19,7 +19,8 @@ struct TimelineView {
     self.start = start
     self.width = width
     eventWidth = min(24, max(10, events.map(\.event.count).max() ?? 18))
-    nameWidth = showsNames ? max(8, events.compactMap { $0.node?.count }.max() ?? 8) : 0
+    // A machine has no name yet when it asks for the first time: its hardware address stands there.
+    nameWidth = showsNames ? max(17, events.compactMap { $0.node?.count }.max() ?? 0) : 0
   }
 
   var heading: String {
@@ -32,7 +33,9 @@ struct TimelineView {
     if nameWidth > 0 { line += padded(event.node ?? event.mac?.description ?? "-", nameWidth) + "  " }
     line += padded(Quantity.decimal(event.at.seconds(since: start), 3), 9, right: true)
     line += "  " + padded(event.source.rawValue, 6) + "  " + padded(event.event, eventWidth)
-    line += "  " + padded(event.seconds.map(Quantity.seconds) ?? "", 9, right: true) + "  "
+    line += "  " + padded(event.seconds.map(Quantity.seconds) ?? "", 9, right: true)
+    guard !event.detail.isEmpty else { return trimmed(line) + "\n" }
+    line += "  "
     return line + wrapped(event.detail, indent: line.count) + "\n"
   }
 
@@ -52,6 +55,10 @@ struct TimelineView {
       lines.append(line)
     }
     return lines.joined(separator: "\n" + String(repeating: " ", count: indent))
+  }
+
+  private func trimmed(_ line: String) -> String {
+    String(line.reversed().drop { $0 == " " }.reversed())
   }
 
   private func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
