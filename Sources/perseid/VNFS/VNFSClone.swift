@@ -21,6 +21,6 @@ struct VNFSClone: AsyncParsableCommand {
     let json = try await Access.with(common) { try await $0.json(request) }
     if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
     let view: CapsuleView = try Access.decode(json)
-    try show("\(view.name) is \(view.generations.last?.origin ?? "a clone") now.\n")
+    try show("\(view.name) is a \(view.generations.last?.origin ?? "clone") now.\n")
   }
 }
