@@ -27,7 +27,7 @@ struct DHCPComparison {
     var perfdhcp = 0.0
     var relayed = 0.0
     var broadcast = 0.0
-    /// The 99th percentile from REQUEST to ACK, in milliseconds, at half of our `perfdhcp` and of our `broadcast`.
+    /// From REQUEST to ACK, at half of our `perfdhcp` and of our `broadcast`.
     var halfRelayed = AnswerTime()
     var halfBroadcast = AnswerTime()
     /// Seconds until the last of ``avalanche`` clients had its lease.
@@ -36,10 +36,10 @@ struct DHCPComparison {
     var resident = 0.0
   }
 
-  /// What the slowest of a hundred took.
+  /// The 99th percentile.
   private struct AnswerTime {
     var milliseconds = 0.0
-    /// Of that time the machine itself stood still so much, in percent.
+    /// How much of the measurement's time the machine itself stood still, in percent.
     var stillness = 0.0
   }
 
@@ -225,7 +225,7 @@ struct DHCPComparison {
       .reduce(0.0) { $0 * 60 + (Double($1) ?? .nan) } ?? .nan
   }
 
-  /// The 99th percentile from REQUEST to ACK, in milliseconds: the middle one of five tries, since a disk that stands still
+  /// From REQUEST to ACK: the middle one of five tries, since a disk that stands still
   /// for a moment spoils one of them, whichever server is measured.
   private func acknowledgeTime(_ way: [String], at rate: Double, _ cable: Cable) async throws -> AnswerTime {
     let rate = max(rate, 1)

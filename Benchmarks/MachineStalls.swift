@@ -7,7 +7,6 @@ import Glibc
 struct MachineStalls: Codable, Sendable {
   /// Of the time that was watched.
   var share = 0.0
-  var longestMilliseconds = 0.0
 
   /// Asked for each time, in seconds.
   private static let sleep = 0.000_5
@@ -26,10 +25,7 @@ struct MachineStalls: Codable, Sendable {
       nanosleep(&time, nil)
       let woken = clock()
       let late = woken - now - sleep
-      if late > tolerance {
-        stalls.share += late / seconds
-        stalls.longestMilliseconds = max(stalls.longestMilliseconds, late * 1000)
-      }
+      if late > tolerance { stalls.share += late / seconds }
       now = woken
     }
     return stalls

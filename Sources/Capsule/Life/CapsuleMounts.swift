@@ -97,7 +97,7 @@ package struct CapsuleMounts: Sendable {
     return Lock(owning: file)
   }
 
-  /// Takes a lock for which others wait no longer than a moment: who only looks how a mount stands has it that long.
+  /// Takes a lock, and waits a moment for it: who only looks how a mount stands has it for an instant.
   private func take(_ file: Int32, _ operation: Int32) -> Bool {
     for _ in 1...20 {
       if flock(file, operation | LOCK_NB) == 0 { return true }
