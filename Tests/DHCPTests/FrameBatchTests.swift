@@ -1,3 +1,4 @@
+import DHCPWire
 import Glibc
 import Testing
 
@@ -31,5 +32,25 @@ struct FrameBatchTests {
     }
     let expected = (0..<100).filter { !refused.contains($0) }.map { Self.frame(UInt8($0), count: 100 + $0) }
     #expect(received == expected + [Self.frame(100, count: 200)])
+  }
+
+  @Test("a message gets its headers where it lies among the others, and none of them is touched")
+  func headers() {
+    let headers = UDPFrame(
+      sourceCard: card(1), destinationCard: card(2), source: address("10.0.0.1"), destination: address("10.0.0.100"),
+      sourcePort: 67, destinationPort: 68)
+    let messages = (1...3).map { number in
+      [UInt8](repeating: 0, count: UDPFrame.headerLength) + [UInt8](repeating: UInt8(number), count: 299 + number)
+    }
+    var batch = FrameBatch()
+    var alone: [UInt8] = []
+    for message in messages {
+      batch.append(message, behind: headers)
+      var frame = message
+      headers.writeHeaders(into: &frame)
+      alone += frame
+    }
+    #expect(batch.bytes == alone)
+    #expect(batch.lengths == [342, 343, 344])
   }
 }

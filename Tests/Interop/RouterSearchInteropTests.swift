@@ -88,24 +88,52 @@ struct RouterSearchInteropTests {
   @Test("where a router was heard, no machine is told that there is none")
   func routerIsThere() async throws {
     try await withCable { cable in
-      let router = MACAddress(rawValue: 0x0200_0000_0099)
+      let card = cable.card
       try await cable.machines.runBlocking {
-        var frame = RouterMessage.emptyAdvertisement(from: router, .linkLocal(of: router), to: cable.card, .any)
-        // A router lifetime of 256 seconds, and the checksum (a one's complement) with it.
-        frame[60] = 1
-        let (check, borrowed) = (UInt16(frame[56]) << 8 | UInt16(frame[57])).subtractingReportingOverflow(0x0100)
-        let sum = borrowed ? check &- 1 : check
-        frame[56] = UInt8(sum >> 8)
-        frame[57] = UInt8(sum & 0xFF)
-        #expect(RouterMessage(frame.span) == .advertisement(card: router, offersAnything: true))
         let sender = try FrameSender(interface: "eth0")
-        #expect(sender.send(frame))
+        #expect(sender.send(Self.router(to: card)))
       }
       let result = try await cable.search()
       #expect(result.output.contains("Timed out"), "\(result.output)\(result.errors)")
       #expect(!result.output.contains("Router lifetime"), "\(result.output)")
       #expect(cable.service.answers == 0)
     }
+  }
+
+  @Test("where a program on this machine is the router, no machine is told that there is none")
+  func routerIsHere() async throws {
+    try await withCable { cable in
+      let interface = cable.interface
+      let result = try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+          // To another machine, so that the one that searches goes on.
+          let frame = Self.router(to: MACAddress(rawValue: 0x0200_0000_0077))
+          let sender = try FrameSender(interface: interface)
+          while !Task.isCancelled {
+            #expect(sender.send(frame))
+            try? await Task.sleep(for: .milliseconds(100))
+          }
+        }
+        defer { group.cancelAll() }
+        return try await cable.search()
+      }
+      #expect(result.output.contains("Timed out"), "\(result.output)\(result.errors)")
+      #expect(cable.service.answers == 0)
+    }
+  }
+
+  /// An advertisement of a router with a lifetime.
+  private static func router(to card: MACAddress) -> [UInt8] {
+    let router = MACAddress(rawValue: 0x0200_0000_0099)
+    var frame = RouterMessage.emptyAdvertisement(from: router, .linkLocal(of: router), to: card, .linkLocal(of: card))
+    // A router lifetime of 256 seconds, and the checksum (a one's complement) with it.
+    frame[60] = 1
+    let (check, borrowed) = (UInt16(frame[56]) << 8 | UInt16(frame[57])).subtractingReportingOverflow(0x0100)
+    let sum = borrowed ? check &- 1 : check
+    frame[56] = UInt8(sum >> 8)
+    frame[57] = UInt8(sum & 0xFF)
+    #expect(RouterMessage(frame.span) == .advertisement(card: router, offersAnything: true))
+    return frame
   }
 
   @Test("an interface that is not there is no reason for the service to end: the appliance works without")

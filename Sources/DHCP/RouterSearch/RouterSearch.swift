@@ -78,6 +78,11 @@ package struct RouterSearch: Sendable {
     }
   }
 
+  /// Whether a node looks for a router.
+  package func isSearched(at now: Double) -> Bool {
+    searches.values.contains { now - $0.last <= Self.longestPause }
+  }
+
   /// The time of the next answer; `nil` where none is due.
   package var nextAnswer: Double? {
     searches.values.lazy.filter(\.hasRepeated).map { $0.first + Self.routersTime }.min()

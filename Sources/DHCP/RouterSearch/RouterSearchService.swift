@@ -56,9 +56,11 @@ package final class RouterSearchService: Service {
 
   private func serve() throws(DHCPServerError) {
     let card = try Interface.hardwareAddress(of: interface)
-    // Outgoing frames too: the router may be a program on this machine.
     let capture = try CaptureHandle(
-      interface: interface, filter: RouterMessage.captureFilter, bufferBytes: 1 << 20, direction: .both)
+      interface: interface, filter: RouterMessage.captureFilter, bufferBytes: 1 << 20,
+      onlyProtocol: RouterMessage.etherType)
+    // What this machine sends, as long as somebody searches: the router may be a program on it.
+    var outgoing: CaptureHandle?
     let membership = clinux_dhcp_join_all_routers(interface)
     guard membership >= 0 else {
       throw .failed(
@@ -79,6 +81,17 @@ package final class RouterSearchService: Service {
           why: "the interface went down or away; bring it up and start again")
       }
       let now = Self.now
+      if !search.isSearched(at: now) {
+        outgoing = nil
+      } else if outgoing == nil {
+        outgoing = try CaptureHandle(
+          interface: interface, filter: RouterMessage.captureFilter, bufferBytes: 1 << 18, direction: .outgoing)
+      }
+      _ = outgoing?.read(limit: .max) { frame in
+        if case .advertisement(let card, let offersAnything) = RouterMessage(frame) {
+          search.heard(.advertisement(card: card, offersAnything: offersAnything), at: now)
+        }
+      }
       if search.hearsRouter(at: now) != hadRouter {
         hadRouter.toggle()
         logger.debug("IPv6 router", metadata: ["interface": "\(interface)", "heard": "\(hadRouter)"])

@@ -10,14 +10,16 @@ struct CaptureHandle: ~Copyable {
 
   enum Direction {
     case incoming
-    /// What this machine sends as well, but for what this handle does.
-    case both
+    /// What this machine sends itself, but for what this handle does. The kernel makes a copy of each packet that leaves for
+    /// such a handle: to be open for moments only.
+    case outgoing
   }
 
   /// Opens the interface for whole frames in immediate mode, without promiscuous mode, never waiting.
   /// - Parameters:
   ///   - filter: What the kernel hands over, in libpcap's language.
-  ///   - onlyProtocol: An EtherType: frames of others the handle never sees.
+  ///   - onlyProtocol: An EtherType: frames of others the handle never sees, and costs them nothing. Of what this machine
+  ///     sends it sees nothing then.
   init(
     interface: String, filter: String, bufferBytes: Int32, direction: Direction = .incoming,
     onlyProtocol: UInt16? = nil
@@ -74,7 +76,7 @@ struct CaptureHandle: ~Copyable {
     }
     defer { pcap_freecode(&program) }
     guard pcap_setfilter(handle, &program) == 0,
-      pcap_setdirection(handle, direction == .incoming ? PCAP_D_IN : PCAP_D_INOUT) == 0
+      pcap_setdirection(handle, direction == .incoming ? PCAP_D_IN : PCAP_D_OUT) == 0
     else {
       throw .failed(what: "set the filter '\(filter)'", interface: interface, why: error(handle))
     }
@@ -158,6 +160,13 @@ struct FrameBatch {
   mutating func append(_ frame: [UInt8]) {
     bytes += frame
     lengths.append(UInt32(frame.count))
+  }
+
+  /// - Parameter message: Behind ``DHCPWire/UDPFrame/headerLength`` bytes of room, where the headers come to lie.
+  mutating func append(_ message: [UInt8], behind headers: UDPFrame) {
+    let start = bytes.count
+    append(message)
+    headers.writeHeaders(into: &bytes, at: start)
   }
 
   mutating func removeAll() {

@@ -69,20 +69,20 @@ final class ReplySender: Sendable {
   private func add(_ response: Response, to address: IPv4Address, port: UInt16, _ wires: inout Wires) {
     // The address the reply comes from is the server's own, whatever other addresses the interface has:
     // clients and relay agents drop replies from an address they do not know.
-    let message = response.bytes.span.extracting(UDPFrame.headerLength..<response.bytes.count)
+    let bytes = response.bytes
+    let message = bytes.span.extracting(UDPFrame.headerLength..<bytes.count)
     if wires.types.count == DatagramBatch.capacity { flush(&wires) }
     guard wires.datagrams.add(message, from: serverAddress, to: address, port: port) else { return refused() }
     wires.types.append(response.type)
   }
 
   private func add(_ response: Response, to card: MACAddress, _ address: IPv4Address, _ wires: inout Wires) {
-    var frame = response.bytes
-    UDPFrame(
-      sourceCard: self.card, destinationCard: card, source: serverAddress, destination: address,
-      sourcePort: DHCPPort.server, destinationPort: DHCPPort.client
-    ).writeHeaders(into: &frame)
     if wires.frameTypes.count == DatagramBatch.capacity { flush(&wires) }
-    wires.frames.append(frame)
+    wires.frames.append(
+      response.bytes,
+      behind: UDPFrame(
+        sourceCard: self.card, destinationCard: card, source: serverAddress, destination: address,
+        sourcePort: DHCPPort.server, destinationPort: DHCPPort.client))
     wires.frameTypes.append(response.type)
   }
 

@@ -113,33 +113,34 @@ extension UDPFrame {
     return 18
   }
 
-  /// Writes the headers over the first ``headerLength`` bytes of `frame`, with checksums over what follows them.
+  /// Writes the headers over the first ``headerLength`` bytes of a frame, with checksums over what follows them.
   /// - Parameters:
   ///   - frame: Room for the headers, then the payload, 65,507 bytes of it at most.
+  ///   - start: Where in `frame` it begins; it reaches to the end.
   ///   - identification: Of the IPv4 header.
-  package func writeHeaders(into frame: inout [UInt8], identification: UInt16 = 0) {
+  package func writeHeaders(into frame: inout [UInt8], at start: Int = 0, identification: UInt16 = 0) {
     precondition(
-      frame.count >= Self.headerLength && frame.count <= Self.headerLength + 65_507,
+      start >= 0 && frame.count - start >= Self.headerLength && frame.count - start <= Self.headerLength + 65_507,
       "no room for headers, or more than a datagram holds")
-    let total = UInt16(frame.count - 14)
-    let length = UInt16(frame.count - 34)
+    let total = UInt16(frame.count - start - 14)
+    let length = UInt16(frame.count - start - 34)
     // Two numbers at once where they stand side by side.
-    frame.put(destinationCard.rawValue << 16 | sourceCard.rawValue >> 32, at: 0)
-    frame.put(UInt32(truncatingIfNeeded: sourceCard.rawValue), at: 8)
-    frame.put(UInt32(0x0800_4500), at: 12)
-    frame.put(UInt32(total) << 16 | UInt32(identification), at: 16)
-    frame.put(UInt64(64 << 8 | 17) << 32, at: 20)
-    frame.put(UInt64(source.rawValue) << 32 | UInt64(destination.rawValue), at: 26)
-    frame.put(UInt32(sourcePort) << 16 | UInt32(destinationPort), at: 34)
-    frame.put(UInt32(length) << 16, at: 38)
+    frame.put(destinationCard.rawValue << 16 | sourceCard.rawValue >> 32, at: start)
+    frame.put(UInt32(truncatingIfNeeded: sourceCard.rawValue), at: start + 8)
+    frame.put(UInt32(0x0800_4500), at: start + 12)
+    frame.put(UInt32(total) << 16 | UInt32(identification), at: start + 16)
+    frame.put(UInt64(64 << 8 | 17) << 32, at: start + 20)
+    frame.put(UInt64(source.rawValue) << 32 | UInt64(destination.rawValue), at: start + 26)
+    frame.put(UInt32(sourcePort) << 16 | UInt32(destinationPort), at: start + 34)
+    frame.put(UInt32(length) << 16, at: start + 38)
     var header = InternetChecksum()
-    header.add(frame.span.extracting(14..<34))
+    header.add(frame.span.extracting(start + 14..<start + 34))
     var datagram = InternetChecksum()
     datagram.addPseudoHeader(source: source, destination: destination, length: length)
-    datagram.add(frame.span.extracting(34..<frame.count))
-    frame.put(~header.folded, at: 24)
+    datagram.add(frame.span.extracting(start + 34..<frame.count))
+    frame.put(~header.folded, at: start + 24)
     // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
-    frame.put(datagram.folded == 0xFFFF ? 0xFFFF : ~datagram.folded, at: 40)
+    frame.put(datagram.folded == 0xFFFF ? 0xFFFF : ~datagram.folded, at: start + 40)
   }
 }
 
