@@ -288,7 +288,7 @@ struct LeaseMachineTests {
 
   @Test("a pool of 100,000 is given out whole, each address once, and again when the leases are over")
   func largePool() {
-    var machine = LeaseMachine(
+    let machine = LeaseMachine(
       networks: [
         LeaseNetwork(subnet: IPv4Subnet("10.0.0.0/8")!, ranges: [IPv4Range("10.1.0.0-10.2.134.159")!])
       ], leaseSeconds: 600)

@@ -176,7 +176,7 @@ struct MessageTests {
   func maximumSize() throws {
     var message = try DHCPMessage(parsing: Self.discover.span)
     message.bootFile = Array("undionly.kpxe".utf8)
-    var writer = DHCPMessageWriter(appendingTo: [], fixedPartOf: message, type: .offer, maximumLength: 300)
+    var writer = DHCPMessageWriter(fixedPartOf: message, type: .offer, maximumLength: 300)
     writer.add(.hostName, bytes: [UInt8](repeating: 65, count: 60))
     writer.add(.subnetMask, address("255.255.0.0"))
     #expect(writer.dropped == [.hostName])

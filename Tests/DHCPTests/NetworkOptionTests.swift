@@ -116,7 +116,7 @@ struct OverloadTests {
   private func written(bootFile: String = "", _ sizes: [Int], maximum: Int = 300) throws -> (DHCPMessage, [UInt8]) {
     var message = DHCPMessage(operation: .reply, hardware: HardwareAddress(card(1)), transaction: 1)
     message.bootFile = text(bootFile)
-    var writer = DHCPMessageWriter(appendingTo: [], fixedPartOf: message, type: .offer, maximumLength: maximum)
+    var writer = DHCPMessageWriter(fixedPartOf: message, type: .offer, maximumLength: maximum)
     for (index, size) in sizes.enumerated() {
       writer.add(DHCPOptionCode(UInt8(200 + index)), bytes: [UInt8](repeating: UInt8(index), count: size))
     }

@@ -175,7 +175,8 @@ struct IdentityTests {
     let acknowledgement = try respond(.request, selecting: Self.fixed)
     #expect(acknowledgement.type == .acknowledge)
     #expect(acknowledgement.changes.map(\.holder) == [.hardware(mac(5))])
-    let reply = try DHCPMessage(parsing: acknowledgement.bytes.span.extracting(UDPFrame.headerLength...))
+    let bytes = acknowledgement.bytes
+    let reply = try DHCPMessage(parsing: bytes.span.extracting(UDPFrame.headerLength...))
     #expect(reply.hardware.type == 32 && reply.hardware.length == 0)
     #expect(reply.clientIdentifier.map(Array.init) == Self.infiniBand)
     try await appliance.close()

@@ -5,10 +5,19 @@ import NetworkTypes
 /// Giving out an address costs a step of the cursor while there are addresses that nobody had, and
 /// a heap operation afterwards; nothing ever walks over all leases. An address is in one place at a
 /// time: ahead of the cursor, in a queue, or in the reserve of those that are probed.
-struct AddressPool {
+///
+/// A class, since it is asked many times for each packet: as a value, every question would copy its dozen tables' references.
+final class AddressPool {
   struct Offer {
     var address: IPv4Address
     var expires: Int64
+  }
+
+  private struct Client {
+    /// The address it has, or had last.
+    var address: IPv4Address?
+    /// One out of time is as good as none.
+    var offer: Offer?
   }
 
   private struct Record {
@@ -24,10 +33,10 @@ struct AddressPool {
 
   let network: LeaseNetwork
   private var records: AddressTable<Record>
-  private var addresses: [LeaseHolder: IPv4Address] = [:]
-  /// At most one for each address (`offered` says whose), so random clients cannot make it grow
-  /// beyond the pool. Those out of time are as good as absent.
-  private var offers: [LeaseHolder: Offer] = [:]
+  /// Each with one of both at least. Of addresses and of offers there is at most one for each address of the network, so
+  /// random clients cannot make it grow beyond that.
+  private var clients: [LeaseHolder: Client] = [:]
+  /// Whose offer of an address is in `clients`.
   private var offered: AddressTable<LeaseHolder>
   /// Range and offset of the next address that was never looked at.
   private var cursor = (range: 0, offset: 0)
@@ -51,35 +60,34 @@ struct AddressPool {
     records = AddressTable(network.ranges)
     offered = AddressTable(network.ranges)
     // What is not used costs no memory that is really there, and nobody waits while a table grows.
-    addresses.reserveCapacity(min(size, Self.reserved))
-    offers.reserveCapacity(min(size, Self.reserved))
+    clients.reserveCapacity(min(size, Self.reserved))
     reserve = ProbeReserve(size: min(reserveSize, size))
   }
 
   func lease(at address: IPv4Address) -> Lease? { records[address]?.lease }
 
   /// The address this client has, or had last.
-  func address(of holder: LeaseHolder) -> IPv4Address? { addresses[holder] }
+  func address(of holder: LeaseHolder) -> IPv4Address? { clients[holder]?.address }
 
   func offer(to holder: LeaseHolder, at now: Int64) -> IPv4Address? {
-    guard let offer = offers[holder], offer.expires > now else { return nil }
+    guard let offer = clients[holder]?.offer, offer.expires > now else { return nil }
     return offer.address
   }
 
   /// Whether the address was offered to this client, be it long ago.
-  func hasOffer(of address: IPv4Address, to holder: LeaseHolder) -> Bool { offers[holder]?.address == address }
+  func hasOffer(of address: IPv4Address, to holder: LeaseHolder) -> Bool {
+    clients[holder]?.offer?.address == address
+  }
 
   /// Whether the address may be given to this client now.
   func isFree(
     _ address: IPv4Address, for holder: LeaseHolder, at now: Int64, _ book: AddressBook
   ) -> Bool {
     guard network.mayHost(address) else { return false }
-    if let lease = records[address]?.lease, lease.state != .released, lease.expires > now {
+    if let lease = records[address]?.lease, !lease.isOver(at: now) {
       guard lease.state == .bound, lease.holder == holder else { return false }
     }
-    if let other = offered[address], other != holder, let offer = offers[other], offer.expires > now {
-      return false
-    }
+    if let other = offered[address], other != holder, offer(to: other, at: now) != nil { return false }
     return !isReserved(address, forOtherThan: holder, book)
   }
 
@@ -91,7 +99,7 @@ struct AddressPool {
   /// Whether a registered machine had this address last, another one than `holder`: it is to find it again.
   func isKept(_ address: IPv4Address, from holder: LeaseHolder, _ book: AddressBook) -> Bool {
     guard let lease = records[address]?.lease, lease.state != .declined, lease.holder != holder else { return false }
-    return addresses[lease.holder] == address && book.isKnown(lease.holder)
+    return self.address(of: lease.holder) == address && book.isKnown(lease.holder)
   }
 
   /// Whether a client that nobody registered may have this address, which may be one that nobody had: the
@@ -100,26 +108,48 @@ struct AddressPool {
     records[address] != nil || !network.isPooled(address) || size - recordCount > min(book.waiting(), size / 2)
   }
 
-  mutating func setOffer(_ address: IPv4Address, to holder: LeaseHolder, until expires: Int64) {
-    if let previous = offers[holder], previous.address != address { offered[previous.address] = nil }
-    if let other = offered[address], other != holder { offers[other] = nil }
-    offers[holder] = Offer(address: address, expires: expires)
+  func setOffer(_ address: IPv4Address, to holder: LeaseHolder, until expires: Int64) {
+    if let other = offered[address], other != holder { setOffer(nil, of: other) }
+    let previous = setOffer(Offer(address: address, expires: expires), of: holder)
+    if let previous, previous.address != address { offered[previous.address] = nil }
     offered[address] = holder
   }
 
-  mutating func dropOffer(to holder: LeaseHolder) {
-    guard let offer = offers.removeValue(forKey: holder) else { return }
+  func dropOffer(to holder: LeaseHolder) {
+    guard let offer = setOffer(nil, of: holder) else { return }
     offered[offer.address] = nil
+  }
+
+  /// - Returns: The offer that the client had.
+  @discardableResult
+  private func setOffer(_ offer: Offer?, of holder: LeaseHolder) -> Offer? {
+    guard let place = clients.index(forKey: holder) else {
+      if let offer { clients[holder] = Client(offer: offer) }
+      return nil
+    }
+    let previous = clients.values[place].offer
+    clients.values[place].offer = offer
+    if offer == nil, clients.values[place].address == nil { clients.remove(at: place) }
+    return previous
+  }
+
+  private func setAddress(_ address: IPv4Address?, of holder: LeaseHolder) {
+    if let address {
+      clients[holder, default: Client()].address = address
+    } else if let place = clients.index(forKey: holder) {
+      clients.values[place].address = nil
+      if clients.values[place].offer == nil { clients.remove(at: place) }
+    }
   }
 
   /// Puts a lease on record in place of what was there, and makes it its holder's, where it is one
   /// to come back to.
-  mutating func record(_ lease: Lease) {
+  func record(_ lease: Lease) {
     let previous = records[lease.address]
     if let previous, previous.lease.holder != lease.holder || lease.state == .declined,
-      addresses[previous.lease.holder] == lease.address
+      address(of: previous.lease.holder) == lease.address
     {
-      addresses[previous.lease.holder] = nil
+      setAddress(nil, of: previous.lease.holder)
     }
     var queuedAt = previous?.queuedAt ?? .max
     if previous == nil, network.isPooled(lease.address) { recordCount += 1 }
@@ -129,17 +159,17 @@ struct AddressPool {
       remembered.insert(lease.address, at: queuedAt)
     }
     records[lease.address] = Record(lease: lease, queuedAt: queuedAt)
-    if lease.state != .declined { addresses[lease.holder] = lease.address }
+    if lease.state != .declined { setAddress(lease.address, of: lease.holder) }
   }
 
   /// As ``record(_:)``, for leases read at the start, in any order: of several that a client had,
   /// the one that lasts longest counts.
-  mutating func restore(_ lease: Lease) {
-    let known = addresses[lease.holder].flatMap { records[$0]?.lease }
+  func restore(_ lease: Lease) {
+    let known = address(of: lease.holder).flatMap { records[$0]?.lease }
     record(lease)
     guard let known, known.address != lease.address else { return }
     let isBetter = (known.state == .bound ? 1 : 0, known.expires) > (lease.state == .bound ? 1 : 0, lease.expires)
-    if isBetter { addresses[lease.holder] = known.address }
+    if isBetter { setAddress(known.address, of: lease.holder) }
   }
 
   // MARK: Addresses for new clients
@@ -147,7 +177,7 @@ struct AddressPool {
   /// The next address for a client that has none: a probed one, else one that nobody had, else the one
   /// free the longest.
   /// - Parameter isKnown: Whether the client is a registered machine.
-  mutating func next(
+  func next(
     for holder: LeaseHolder, isKnown: Bool, at now: Int64, offerSeconds: Int64, _ book: AddressBook
   ) -> (address: IPv4Address, reason: LeaseReason, isProbed: Bool)? {
     let allowsNew = isKnown || size - recordCount > min(book.waiting(), size / 2)
@@ -168,7 +198,7 @@ struct AddressPool {
   }
 
   /// Takes the next free address out of the queues.
-  private mutating func takeFree(
+  private func takeFree(
     for holder: LeaseHolder, allowsNew: Bool, at now: Int64, _ book: AddressBook
   ) -> IPv4Address? {
     while allowsNew, let address = advance() {
@@ -199,7 +229,7 @@ struct AddressPool {
 
   /// When there is no other: an address that a registered machine had, for another one; or for anybody,
   /// where that machine is registered no more.
-  private mutating func takeKept(
+  private func takeKept(
     for holder: LeaseHolder, isKnown: Bool, at now: Int64, offerSeconds: Int64, _ book: AddressBook
   ) -> IPv4Address? {
     while let entry = kept.popFirst(at: now) {
@@ -219,7 +249,7 @@ struct AddressPool {
   }
 
   /// Puts an address back into the queue it belongs to.
-  private mutating func queue(_ address: IPv4Address, at time: Int64) {
+  private func queue(_ address: IPv4Address, at time: Int64) {
     guard records[address] != nil else { return unused.insert(address, at: time) }
     records[address]?.queuedAt = time
     remembered.insert(address, at: time)
@@ -227,15 +257,18 @@ struct AddressPool {
 
   /// The offer to a client that nobody registered, never taken up, that is the oldest: given up for a
   /// registered machine where no address is free.
-  mutating func reclaim(for holder: LeaseHolder, at now: Int64, _ book: AddressBook) -> IPv4Address? {
-    let oldest = offers.filter { other, offer in
-      other != holder && !book.isKnown(other) && network.isPooled(offer.address)
-        && records[offer.address].map { $0.lease.state == .released || $0.lease.expires <= now } ?? true
-        && !isReserved(offer.address, forOtherThan: holder, book)
-    }.min { $0.value.expires < $1.value.expires }
+  func reclaim(for holder: LeaseHolder, at now: Int64, _ book: AddressBook) -> IPv4Address? {
+    var oldest: (holder: LeaseHolder, offer: Offer)?
+    for (other, client) in clients where other != holder {
+      guard let offer = client.offer, offer.expires < oldest?.offer.expires ?? .max, !book.isKnown(other),
+        network.isPooled(offer.address), records[offer.address].map({ $0.lease.isOver(at: now) }) ?? true,
+        !isReserved(offer.address, forOtherThan: holder, book)
+      else { continue }
+      oldest = (other, offer)
+    }
     guard let oldest else { return nil }
-    dropOffer(to: oldest.key)
-    return oldest.value.address
+    dropOffer(to: oldest.holder)
+    return oldest.offer.address
   }
 
   // MARK: Probes
@@ -243,7 +276,7 @@ struct AddressPool {
   var readyCount: Int { reserve.entries.count }
 
   /// Addresses to probe now, so that the reserve becomes and stays full.
-  mutating func toProbe(atMost count: Int, at now: Int64, _ book: AddressBook) -> [IPv4Address] {
+  func toProbe(atMost count: Int, at now: Int64, _ book: AddressBook) -> [IPv4Address] {
     var found: [IPv4Address] = []
     while found.count < count, reserve.missing > 0,
       let address = takeFree(for: .nobody, allowsNew: true, at: now, book)
@@ -256,7 +289,7 @@ struct AddressPool {
   }
 
   /// Nobody answered for an address that was probed.
-  mutating func silent(_ address: IPv4Address, at now: Int64) {
+  func silent(_ address: IPv4Address, at now: Int64) {
     reserve.silent(address, at: now)
   }
 
@@ -264,7 +297,7 @@ struct AddressPool {
   func isInReserve(_ address: IPv4Address) -> Bool { reserve.contains(address) }
 
   /// Takes an address out of the reserve; it is looked at again at `time`.
-  mutating func withdraw(_ address: IPv4Address, until time: Int64) {
+  func withdraw(_ address: IPv4Address, until time: Int64) {
     // One that was given out meanwhile is in its queue already; what is on record is looked at when that says.
     if reserve.remove(address) || records[address] != nil { queue(address, at: time) }
   }
@@ -278,11 +311,11 @@ struct AddressPool {
   /// When to look again at an address that is not free: the end of its offer, else after a while
   /// (it is set aside for somebody). Always later than `now`, so that every walk ends.
   private func retryTime(of address: IPv4Address, at now: Int64) -> Int64 {
-    if let other = offered[address], let offer = offers[other], offer.expires > now { return offer.expires }
+    if let other = offered[address], let offer = clients[other]?.offer, offer.expires > now { return offer.expires }
     return now + Self.recheckSeconds
   }
 
-  private mutating func advance() -> IPv4Address? {
+  private func advance() -> IPv4Address? {
     while cursor.range < network.ranges.count {
       let range = network.ranges[cursor.range]
       if cursor.offset < range.count {

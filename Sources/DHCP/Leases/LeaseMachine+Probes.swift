@@ -17,7 +17,7 @@ package enum ProbeFinding: Hashable, Sendable {
 /// stands outside: it asks for addresses, and says what came of them.
 extension LeaseMachine {
   /// Addresses to probe now, in the order in which they will be given out.
-  package mutating func addressesToProbe(
+  package func addressesToProbe(
     network: Int, atMost count: Int, now: Int64, book: AddressBook
   ) -> [IPv4Address] {
     pools[network].toProbe(atMost: count, at: now, book)
@@ -27,18 +27,18 @@ extension LeaseMachine {
   package var readyCount: Int { pools.reduce(0) { $0 + $1.readyCount } }
 
   /// Nobody answered for an address that was probed.
-  package mutating func silent(_ address: IPv4Address, network: Int, now: Int64) {
+  package func silent(_ address: IPv4Address, network: Int, now: Int64) {
     pools[network].silent(address, at: now)
   }
 
   /// An address could not be probed.
-  package mutating func unprobed(_ address: IPv4Address, network: Int, now: Int64) {
+  package func unprobed(_ address: IPv4Address, network: Int, now: Int64) {
     pools[network].withdraw(address, until: now)
   }
 
   /// Somebody uses an address, as an answer to a probe or a word of its own shows.
   /// - Parameter card: Whose, where that can be seen.
-  package mutating func heard(
+  package func heard(
     from address: IPv4Address, _ card: MACAddress?, network: Int, now: Int64
   ) -> ProbeFinding {
     guard pools[network].isInReserve(address) else { return .none }

@@ -5,7 +5,7 @@ package import NetworkTypes
 /// A decision takes effect here at once, so that the next client sees it; what has to be on the disk
 /// before an answer leaves is handed back with it. Where that cannot be written, the answer does not
 /// leave, the client asks again, and gets the same address.
-package struct LeaseMachine {
+package final class LeaseMachine {
   /// How long leases last, in seconds.
   package let leaseSeconds: Int64
   /// How long an offer is kept for a client, in seconds: firmware waits up to 32 for better ones.
@@ -14,7 +14,7 @@ package struct LeaseMachine {
   package let declineSeconds: Int64
   /// How many free addresses of each network are to be probed ahead; 0 for none.
   package let reserveSize: Int
-  var pools: [AddressPool]
+  let pools: [AddressPool]
   var strangers = StrangerCount()
 
   /// - Parameters:
@@ -29,7 +29,8 @@ package struct LeaseMachine {
     self.offerSeconds = offerSeconds
     self.declineSeconds = declineSeconds
     self.reserveSize = reserveSize
-    pools = networks.map { AddressPool($0, reserveSize: reserveSize) }
+    let pools = networks.map { AddressPool($0, reserveSize: reserveSize) }
+    self.pools = pools
     for lease in leases {
       guard let index = networks.firstIndex(where: { $0.subnet.contains(lease.address) }) else { continue }
       pools[index].restore(lease)
@@ -47,7 +48,7 @@ package struct LeaseMachine {
   ///   - network: The number of the network the client is in.
   ///   - now: Seconds since 1970-01-01 UTC.
   ///   - book: Who is on record.
-  package mutating func handle(
+  package func handle(
     _ event: LeaseEvent, from client: LeaseClient, network: Int, now: Int64,
     book: AddressBook = AddressBook()
   ) -> LeaseDecision {
@@ -79,7 +80,7 @@ package struct LeaseMachine {
   /// Section 4.3.1: "The client's current address as recorded in the client's current binding, ELSE
   /// the client's previous address ... ELSE the address requested in the 'Requested IP Address'
   /// option ... ELSE a new address allocated from the server's pool". A reservation comes before all.
-  private mutating func discover(
+  private func discover(
     _ requested: IPv4Address?, _ client: LeaseClient, _ network: Int, _ now: Int64,
     _ book: AddressBook
   ) -> LeaseDecision {
@@ -110,7 +111,7 @@ package struct LeaseMachine {
     return LeaseDecision(outcome: .silence, reason: .poolExhausted)
   }
 
-  private mutating func select(
+  private func select(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
     _ book: AddressBook
   ) -> LeaseDecision {
@@ -124,7 +125,7 @@ package struct LeaseMachine {
   /// Section 4.3.2: "Server SHOULD send a DHCPNAK message to the client if the 'requested IP address'
   /// is incorrect, or is on the wrong network." - "If the DHCP server has no record of this client,
   /// then it MUST remain silent".
-  private mutating func reboot(
+  private func reboot(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
     _ book: AddressBook
   ) -> LeaseDecision {
@@ -153,7 +154,7 @@ package struct LeaseMachine {
 
   /// RENEWING and REBINDING. A client in use of its address keeps it, also where another is set aside
   /// for it since: that one it gets when it begins anew. Only an address of somebody else is taken away.
-  private mutating func extend(
+  private func extend(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64,
     _ book: AddressBook, isBroadcast: Bool
   ) -> LeaseDecision {
@@ -184,7 +185,7 @@ package struct LeaseMachine {
   /// Section 4.3.3: "If the server receives a DHCPDECLINE message, the client has discovered through
   /// some other means that the suggested network address is already in use. The server MUST mark the
   /// network address as not available". Only who has the address can do that.
-  private mutating func decline(
+  private func decline(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64
   ) -> LeaseDecision {
     guard holds(address, client.holder, network, now) else {
@@ -199,7 +200,7 @@ package struct LeaseMachine {
 
   /// Section 4.3.4: "the server SHOULD retain a record of the client's initialization parameters for
   /// possible reuse in response to subsequent requests from the client."
-  private mutating func release(
+  private func release(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64
   ) -> LeaseDecision {
     guard var lease = pools[network].lease(at: address), lease.holder == client.holder, lease.state == .bound else {
@@ -213,14 +214,14 @@ package struct LeaseMachine {
 
   // MARK: Parts of decisions
 
-  private mutating func offer(
+  private func offer(
     _ address: IPv4Address, _ holder: LeaseHolder, _ network: Int, _ now: Int64, _ reason: LeaseReason
   ) -> LeaseDecision {
     pools[network].setOffer(address, to: holder, until: now + offerSeconds)
     return LeaseDecision(outcome: .offer(address), reason: reason)
   }
 
-  private mutating func bind(
+  private func bind(
     _ address: IPv4Address, _ client: LeaseClient, _ network: Int, _ now: Int64, _ reason: LeaseReason
   ) -> LeaseDecision {
     var changes: [Lease] = []

@@ -48,6 +48,9 @@ package struct Lease: Hashable, Sendable, Codable {
     self.expires = expires
     self.hostName = hostName
   }
+
+  /// Whether the address may be another's.
+  func isOver(at now: Int64) -> Bool { state == .released || expires <= now }
 }
 
 /// Where leases outlive the server. An OFFER writes nothing; an ACK waits for its commit.

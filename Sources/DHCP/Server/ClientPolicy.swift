@@ -47,25 +47,25 @@ package struct BootAnswer: Hashable, Sendable {
   }
 }
 
-/// One message answered, or not: what observers are told.
-package struct Exchange: Hashable, Sendable {
+/// One message answered, or not: what observers are told. An object, since it goes a long way and is a few hundred bytes.
+package final class Exchange: Sendable {
   /// The name of the message that came: `DISCOVER`, `REQUEST`, ...
-  package var received: String
+  package let received: String
   /// The name of the answer, `nil` for silence.
-  package var sent: String?
-  package var client: ClientDescription
+  package let sent: String?
+  package let client: ClientDescription
   /// The address offered, acknowledged or refused.
-  package var address: IPv4Address?
+  package let address: IPv4Address?
   /// The boot file in the answer.
-  package var bootFile: String?
+  package let bootFile: String?
   /// Why this address, or none, in words for a person.
-  package var reason: String
+  package let reason: String
   /// What the policy answered, where it was asked and the reply says so.
-  package var boot: BootAnswer?
+  package let boot: BootAnswer?
   /// The rows of the table of quirks (``BootQuirk``) that the reply's boot part was made by.
-  package var quirks: [String] = []
+  package let quirks: [String]
   /// Of a machine that boots; `nil` for anything else that asks for addresses.
-  package var packets: ExchangePackets?
+  package let packets: ExchangePackets?
 
   /// Reasons that are no lease's.
   package static let proxied = "another server gives the address"
@@ -73,7 +73,7 @@ package struct Exchange: Hashable, Sendable {
 
   package init(
     received: String, sent: String?, client: ClientDescription, address: IPv4Address?, bootFile: String?,
-    reason: String, boot: BootAnswer? = nil, quirks: [String] = []
+    reason: String, boot: BootAnswer? = nil, quirks: [String] = [], packets: ExchangePackets? = nil
   ) {
     self.received = received
     self.sent = sent
@@ -83,6 +83,7 @@ package struct Exchange: Hashable, Sendable {
     self.reason = reason
     self.boot = boot
     self.quirks = quirks
+    self.packets = packets
   }
 }
 

@@ -59,9 +59,10 @@ final class PXEPort: ChannelInboundHandler, Sendable {
       let message = try DHCPMessage(parsing: envelope.data.readableBytesUInt8Span)
       counters.received.count()
       let response = try responder.respond(toBootServerRequest: message)
+      let bytes = response.bytes
       // To the port it came from, 68 or 4011: the client listens there.
       let isSent = datagrams.send(
-        response.bytes.span.extracting(UDPFrame.headerLength..<response.bytes.count), to: client, port: port)
+        bytes.span.extracting(UDPFrame.headerLength..<bytes.count), to: client, port: port)
       if isSent { counters.acknowledgements.count() } else { counters.unsent.count() }
       if let observer, let exchange = response.exchange { observer.observed(exchange) }
     } catch let error as DHCPParseError {

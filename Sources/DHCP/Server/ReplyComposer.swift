@@ -62,7 +62,7 @@ struct ReplyComposer: Sendable {
     // A name that is too long for the field is in option 67 alone: half a name is worse than none.
     fixed.bootFile = boot.file.count <= 127 ? boot.file : []
     var writer = DHCPMessageWriter(
-      appendingTo: room(), fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
+      behind: UDPFrame.headerLength, fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
     if type != nil { writer.add(.serverIdentifier, serverIdentifier(for: request)) }
     if type != nil, address != .any {
       let lease = configuration.leaseSeconds
@@ -90,7 +90,7 @@ struct ReplyComposer: Sendable {
     fixed.nextServer = boot.nextServer
     fixed.bootFile = boot.file.count <= 127 ? boot.file : []
     var writer = DHCPMessageWriter(
-      appendingTo: room(), fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
+      behind: UDPFrame.headerLength, fixedPartOf: fixed, type: type, maximumLength: maximumLength(for: request))
     writer.add(.serverIdentifier, serverIdentifier(for: request))
     boot.write(into: &writer)
     echo(request, into: &writer)
@@ -104,7 +104,7 @@ struct ReplyComposer: Sendable {
     // broadcast bit in the DHCPNAK, so that the relay agent will broadcast the DHCPNAK to the client".
     if request.relay != .any { fixed.wantsBroadcast = true }
     var writer = DHCPMessageWriter(
-      appendingTo: room(), fixedPartOf: fixed, type: .refuse, maximumLength: maximumLength(for: request))
+      behind: UDPFrame.headerLength, fixedPartOf: fixed, type: .refuse, maximumLength: maximumLength(for: request))
     writer.add(.serverIdentifier, serverIdentifier(for: request))
     writer.add(.message, bytes: reason.utf8)
     echo(request, into: &writer)
@@ -116,13 +116,6 @@ struct ReplyComposer: Sendable {
   func serverIdentifier(for request: DHCPMessage) -> IPv4Address {
     request.relay == .any
       ? configuration.serverAddress : request.serverIdentifierOverride ?? configuration.serverAddress
-  }
-
-  private func room() -> [UInt8] {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(640)
-    bytes.append(contentsOf: repeatElement(0, count: UDPFrame.headerLength))
-    return bytes
   }
 
   /// What option 57 allows behind IP and UDP headers, and no more than an Ethernet frame takes.

@@ -21,9 +21,10 @@ extension Responder {
       let bytes = composer.bootReply(.offer, to: message, boot: options)
       // The client has no address yet, and other offers to compare with: to everyone, or to the relay agent.
       let destination: ReplyDestination = message.relay == .any ? .broadcast : .relay(message.relay)
-      var exchange = exchange(.discover, .offer, client, nil, Exchange.proxied, answer, options)
-      keepPackets(in: &exchange, message, bytes, destination)
-      return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .offer)
+      let exchange = exchange(
+        DHCPMessageType.discover.name, DHCPMessageType.offer.name, client, nil, Exchange.proxied, boot: answer,
+        quirks: options.quirks, message, bytes, destination)
+      return Response(bytes: bytes, destination: destination, exchange: exchange, type: .offer)
     case .request:
       let address = message.requestedAddress ?? message.clientAddress
       guard address != .any else { throw .incompleteRequest }
@@ -54,28 +55,18 @@ extension Responder {
     let address = message.clientAddress == .any ? message.requestedAddress : message.clientAddress
     let bytes = composer.bootReply(.acknowledge, to: message, boot: options)
     let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
-    var exchange = exchange(type, .acknowledge, client, address, Exchange.atBootServerPort, answer, options)
-    keepPackets(in: &exchange, message, bytes, destination, serverPort: DHCPPort.bootServer)
-    return Response(bytes: bytes, destination: destination, changes: [], exchange: exchange, type: .acknowledge)
+    let exchange = exchange(
+      type.name, DHCPMessageType.acknowledge.name, client, address, Exchange.atBootServerPort, boot: answer,
+      quirks: options.quirks, message, bytes, destination, serverPort: DHCPPort.bootServer)
+    return Response(bytes: bytes, destination: destination, exchange: exchange, type: .acknowledge)
   }
 
   private func silence(
     to message: DHCPMessage, _ type: DHCPMessageType, _ client: ClientDescription, _ address: IPv4Address?,
     _ reason: String, _ boot: BootAnswer?
   ) -> Response {
-    var exchange = exchange(type, nil, client, address, reason, boot, nil)
-    keepPackets(in: &exchange, message, [], .broadcast)
-    return Response(bytes: [], destination: .broadcast, changes: [], exchange: exchange)
-  }
-
-  private func exchange(
-    _ received: DHCPMessageType, _ sent: DHCPMessageType?, _ client: ClientDescription, _ address: IPv4Address?,
-    _ reason: String, _ boot: BootAnswer?, _ options: BootOptions?
-  ) -> Exchange? {
-    guard isObserved else { return nil }
-    return Exchange(
-      received: received.name, sent: sent?.name, client: client, address: address, bootFile: boot?.bootFile,
-      reason: reason, boot: boot, quirks: options?.quirks ?? [])
+    let exchange = exchange(type.name, nil, client, address, reason, boot: boot, message, [], .broadcast)
+    return Response(bytes: [], destination: .broadcast, exchange: exchange)
   }
 }
 

@@ -13,20 +13,35 @@ package struct Reception: Sendable {
 }
 
 /// A reply on its way, or changes to write without one.
-package struct Response: Sendable {
+///
+/// An object, since it goes from queue to queue.
+package final class Response: Sendable {
   /// The message behind ``DHCPWire/UDPFrame/headerLength`` bytes of room; empty for no reply.
-  package var bytes: [UInt8]
-  package var destination: ReplyDestination
+  package let bytes: [UInt8]
+  package let destination: ReplyDestination
   /// To be on the disk before the reply leaves.
-  package var changes: [Lease]
+  package let changes: [Lease]
   /// For the observer, once the reply has left.
-  package var exchange: Exchange?
+  package let exchange: Exchange?
   /// What the reply is, `nil` for none.
-  package var type: DHCPMessageType?
+  package let type: DHCPMessageType?
   /// No reply since every address is taken.
-  package var isPoolExhausted = false
+  package let isPoolExhausted: Bool
   /// An offer of an address that nobody probed.
-  package var isUnprobed = false
+  package let isUnprobed: Bool
+
+  init(
+    bytes: [UInt8], destination: ReplyDestination, changes: [Lease] = [], exchange: Exchange? = nil,
+    type: DHCPMessageType? = nil, isPoolExhausted: Bool = false, isUnprobed: Bool = false
+  ) {
+    self.bytes = bytes
+    self.destination = destination
+    self.changes = changes
+    self.exchange = exchange
+    self.type = type
+    self.isPoolExhausted = isPoolExhausted
+    self.isUnprobed = isUnprobed
+  }
 }
 
 /// Why a message was not answered, where that is nothing to tell an observer of.
@@ -99,8 +114,8 @@ package final class Responder: Sendable {
 
   /// Lets something be done with the leases, as ``LeaseMachine`` and its book allow; short, since every
   /// packet waits for it.
-  func withMachine<Answer: Sendable>(_ body: (inout LeaseMachine, AddressBook) -> Answer) -> Answer {
-    machine.withLock { body(&$0, book) }
+  func withMachine<Answer: Sendable>(_ body: (LeaseMachine, AddressBook) -> Answer) -> Answer {
+    machine.withLock { body($0, book) }
   }
 
   /// Answers a message.
@@ -204,15 +219,10 @@ package final class Responder: Sendable {
     let bytes = address.map {
       composer.reply(nil, to: message, network: network, address: $0, boot: options, hostName: boot.hostName)
     }
-    var exchange: Exchange?
-    if isObserved {
-      exchange = Exchange(
-        received: "BOOTREQUEST", sent: address == nil ? nil : "BOOTREPLY", client: client, address: address,
-        bootFile: address == nil ? nil : boot.bootFile, reason: decision.reason.rawValue,
-        boot: address == nil ? nil : boot, quirks: options.quirks)
-    }
     let destination = ReplyDestination(replyTo: message, type: nil, address: address ?? .any)
-    keepPackets(in: &exchange, message, bytes ?? [], destination)
+    let exchange = exchange(
+      "BOOTREQUEST", address == nil ? nil : "BOOTREPLY", client, address, decision.reason.rawValue,
+      boot: address == nil ? nil : boot, quirks: options.quirks, message, bytes ?? [], destination)
     return Response(
       bytes: bytes ?? [], destination: destination,
       changes: decision.changes, exchange: exchange, isPoolExhausted: decision.reason == .poolExhausted)
@@ -297,8 +307,9 @@ package final class Responder: Sendable {
       break
     }
     let destination = ReplyDestination(replyTo: message, type: sent, address: address ?? .any)
-    var exchange = exchange(type, sent, client, address, decision.reason, options.flatMap { _ in boot }, options)
-    keepPackets(in: &exchange, message, bytes, destination)
+    let exchange = exchange(
+      type.name, sent?.name, client, address, decision.reason.rawValue, boot: options == nil ? nil : boot,
+      quirks: options?.quirks ?? [], message, bytes, destination)
     return Response(
       bytes: bytes,
       destination: destination,
@@ -316,37 +327,32 @@ package final class Responder: Sendable {
     let options = BootOptions(answer, for: client, serverAddressText: composer.serverAddressText)
     let bytes = composer.reply(
       .acknowledge, to: message, network: network, address: .any, boot: options, hostName: answer.hostName)
-    var exchange: Exchange?
-    if isObserved {
-      exchange = Exchange(
-        received: type.name, sent: DHCPMessageType.acknowledge.name, client: client,
-        address: message.clientAddress, bootFile: answer.bootFile, reason: "the client has an address", boot: answer,
-        quirks: options.quirks)
-    }
     let destination = ReplyDestination(replyTo: message, type: .acknowledge, address: .any)
-    keepPackets(in: &exchange, message, bytes, destination)
+    let exchange = exchange(
+      type.name, DHCPMessageType.acknowledge.name, client, message.clientAddress, "the client has an address",
+      boot: answer, quirks: options.quirks, message, bytes, destination)
     return Response(
-      bytes: bytes, destination: destination, changes: [],
-      exchange: exchange, type: .acknowledge)
+      bytes: bytes, destination: destination, exchange: exchange, type: .acknowledge)
   }
 
-  /// Those of machines that boot: the many others would only crowd them out.
-  func keepPackets(
-    in exchange: inout Exchange?, _ message: DHCPMessage, _ reply: [UInt8], _ destination: ReplyDestination,
-    serverPort: UInt16 = DHCPPort.server
-  ) {
-    guard let speaker = exchange?.client.speaker, speaker != .other else { return }
-    exchange?.packets = ExchangePackets(
-      request: message, reply: reply, to: destination, server: configuration.serverAddress, serverPort: serverPort)
-  }
-
-  private func exchange(
-    _ received: DHCPMessageType, _ sent: DHCPMessageType?, _ client: ClientDescription, _ address: IPv4Address?,
-    _ reason: LeaseReason, _ boot: BootAnswer?, _ options: BootOptions?
+  /// What an observer is told; `nil` where there is none.
+  /// - Parameters:
+  ///   - reply: Behind ``DHCPWire/UDPFrame/headerLength`` bytes of room; empty for silence.
+  ///   - serverPort: Where the server was asked.
+  func exchange(
+    _ received: String, _ sent: String?, _ client: ClientDescription, _ address: IPv4Address?, _ reason: String,
+    boot: BootAnswer?, quirks: [String] = [], _ message: DHCPMessage, _ reply: [UInt8],
+    _ destination: ReplyDestination, serverPort: UInt16 = DHCPPort.server
   ) -> Exchange? {
     guard isObserved else { return nil }
+    // The packets of machines that boot alone: the many others would only crowd them out.
+    let packets =
+      client.speaker == .other
+      ? nil
+      : ExchangePackets(
+        request: message, reply: reply, to: destination, server: configuration.serverAddress, serverPort: serverPort)
     return Exchange(
-      received: received.name, sent: sent?.name, client: client, address: address, bootFile: boot?.bootFile,
-      reason: reason.rawValue, boot: boot, quirks: options?.quirks ?? [])
+      received: received, sent: sent, client: client, address: address, bootFile: boot?.bootFile, reason: reason,
+      boot: boot, quirks: quirks, packets: packets)
   }
 }

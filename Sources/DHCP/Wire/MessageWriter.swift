@@ -1,6 +1,6 @@
 package import NetworkTypes
 
-/// Writes one message into an array that is used again and again.
+/// Writes one message.
 ///
 /// The order is kept by the caller's calls: the fixed part and option 53 first, then options, the most
 /// needed first, since the last may find no room; and ``finish(echoing:minimumLength:)`` puts the relay
@@ -12,6 +12,7 @@ package struct DHCPMessageWriter: ~Copyable {
   /// Options that did not fit the client's maximum message size.
   package private(set) var dropped: [DHCPOptionCode] = []
   private let mayOverload: Bool
+  private static var usualLength: Int { 600 }
   /// `file` and `sname` as room for options (RFC 2132, section 9.3), in the order in which they are
   /// read, with the bit of option 52 that says so.
   private var overloaded: InlineArray<2, OverloadedField> = [
@@ -25,23 +26,26 @@ package struct DHCPMessageWriter: ~Copyable {
     var used = 0
   }
 
-  /// Begins a message behind what `buffer` holds already.
+  /// Begins a message.
   /// - Parameters:
-  ///   - buffer: Appended to; taken for the length of the writing so that nothing is copied.
+  ///   - room: So many zero bytes come in front of it, for headers.
   ///   - message: Its fixed part is written; its options are not.
   ///   - type: Option 53, written first (some old clients look nowhere else); `nil` for BOOTP.
   ///   - maximumLength: Bytes of the whole message, 300 at least; 548 where the client said nothing.
   ///   - mayOverload: Whether options that do not fit go into `file` and `sname`. They never do where one
   ///     of these has its own content: firmware that reads a boot file there knows no other way; nor in BOOTP.
   package init(
-    appendingTo buffer: consuming [UInt8], fixedPartOf message: borrowing DHCPMessage, type: DHCPMessageType?,
-    maximumLength: Int, mayOverload: Bool = true
+    behind room: Int = 0, fixedPartOf message: borrowing DHCPMessage, type: DHCPMessageType?, maximumLength: Int,
+    mayOverload: Bool = true
   ) {
     self.mayOverload = mayOverload && type != nil && message.bootFile.isEmpty && message.serverName.isEmpty
-    bytes = buffer
-    start = bytes.count
-    limit = start + max(DHCPMessage.minimumReplyLength, maximumLength)
-    bytes.append(contentsOf: repeatElement(0, count: DHCPMessage.minimumLength))
+    start = room
+    limit = room + max(DHCPMessage.minimumReplyLength, maximumLength)
+    // Most replies are no longer than that, and move nowhere while they are written.
+    bytes = Array(unsafeUninitializedCapacity: room + Self.usualLength) { memory, count in
+      count = room + DHCPMessage.minimumLength
+      memory[..<count].initialize(repeating: 0)
+    }
     bytes[start] = message.operation.rawValue
     bytes[start + 1] = message.hardware.type
     bytes[start + 2] = message.hardware.length
@@ -176,7 +180,7 @@ extension DHCPMessage {
   /// replies piece by piece.
   package func serialized(minimumLength: Int = Self.minimumReplyLength) -> [UInt8] {
     var writer = DHCPMessageWriter(
-      appendingTo: [], fixedPartOf: self, type: messageType, maximumLength: Self.maximumLength)
+      fixedPartOf: self, type: messageType, maximumLength: Self.maximumLength)
     var relayed: ArraySlice<UInt8>?
     for code in options.codes {
       guard let value = options[code], code != .messageType, code != .overload else { continue }

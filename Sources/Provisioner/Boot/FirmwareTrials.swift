@@ -13,7 +13,7 @@ package final class FirmwareTrials: Sendable {
   }
 
   /// The last question of one of a machine's programs, and its answer.
-  package struct Heard: Hashable, Sendable {
+  package struct Heard: Sendable {
     package var at: Timestamp
     /// One more with each exchange: two may fall into one millisecond.
     package var number: Int
