@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
@@ -156,6 +157,15 @@ unsigned long clinux_mount_flag_nodev(void) { return MS_NODEV; }
 unsigned long clinux_mount_flag_noexec(void) { return MS_NOEXEC; }
 unsigned long clinux_mount_flag_move(void) { return MS_MOVE; }
 unsigned long clinux_mount_flag_bind(void) { return MS_BIND; }
+
+int64_t clinux_mount_number(int descriptor) {
+#ifdef STATX_MNT_ID
+  struct statx status;
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) == 0 && status.stx_mask & STATX_MNT_ID)
+    return (int64_t)status.stx_mnt_id;
+#endif
+  return -1;
+}
 
 int clinux_open_directory_at(int directory, const char *name) {
   return openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -36,6 +36,9 @@ unsigned long clinux_mount_flag_bind(void);
 // openat2(2) with RESOLVE_BENEATH would need Linux 5.6; O_PATH and O_NOFOLLOW are macros behind _GNU_SOURCE.
 int clinux_open_directory_at(int directory, const char *name);
 
+// The number of the mount that an open file is in (statx(2), STATX_MNT_ID; Linux 5.8); -1 where the kernel does not say.
+int64_t clinux_mount_number(int descriptor);
+
 // posix_spawn in a process group of its own, with standard input from /dev/null and both outputs to
 // `output`; SIGPIPE and the signal mask as a program expects them. 0, or an errno.
 int clinux_spawn(int32_t *pid, const char *path, char *const arguments[], char *const environment[], int output);

@@ -15,8 +15,9 @@ package final class TreeWriter: TarSink {
   private let root: CInt
   private let label: String
   private let isLive: Bool
-  /// The device of the tree in use; what is mounted in it has another.
+  /// The device of the tree in use and the number of its mount: what is mounted in it has another of one or both.
   private let device: dev_t
+  private let mount: Int64
   /// The directories from the root down to where the last entry went, open.
   private var open: [(name: ArraySlice<UInt8>, descriptor: CInt)] = []
   /// The directories that the stream is in, each in the one before it, and what they are to be: as many as a path has
@@ -39,6 +40,7 @@ package final class TreeWriter: TarSink {
     root = try OpenFile(path, flags: O_RDONLY | O_DIRECTORY).release()
     var status = stat()
     device = fstat(root, &status) == 0 ? status.st_dev : 0
+    mount = clinux_mount_number(root)
   }
 
   deinit {
@@ -279,10 +281,12 @@ package final class TreeWriter: TarSink {
     }
   }
 
-  /// Directories have the device of what they are in, in an overlay too.
+  /// Directories have the device of what they are in, in an overlay too; and a directory of the tree that is mounted at
+  /// another place of it has the same.
   private func isMount(_ directory: CInt) -> Bool {
     var status = stat()
-    return isLive && fstat(directory, &status) == 0 && status.st_dev != device
+    return isLive
+      && (fstat(directory, &status) == 0 && status.st_dev != device || clinux_mount_number(directory) != mount)
   }
 
   private func makeDirectory(_ name: [CChar], in parent: CInt, _ path: TreePath) throws {
