@@ -40,6 +40,8 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
   /// Whether the next piece waits for the gate, or may be sent now.
   private var turn = Turn.none
   private var isCorked = false
+  /// Whether `goOn` has a turn of the event loop to come.
+  private var isGoingOn = false
   private var state = State.idle
   /// What a client sent behind a request that is still being answered.
   private var waiting = CircularBuffer<HTTPServerRequestPart>()
@@ -223,8 +225,9 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
       guard mayGoOn(transmission, context) else { break }
       let piece: IOData?
       do {
-        let limit = gate == nil ? limits.pieceBytes : min(limits.pieceBytes, DeliveryGate.pieceBytes)
-        piece = try transmission.nextPiece(context.channel.allocator, limit: limit)
+        let limit = transmission.isPrompt ? limits.promptPieceBytes : limits.pieceBytes
+        piece = try transmission.nextPiece(
+          context.channel.allocator, limit: gate == nil ? limit : min(limit, DeliveryGate.pieceBytes))
       } catch {
         // The head has left, so the only honest answer is to cut the connection.
         transmission.end(isComplete: false, at: .now(), error: error)
@@ -233,16 +236,16 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
       }
       guard let piece else { break }
       let size = piece.readableBytes
+      let handedOver = NIODeadline.now()
       let written = context.eventLoop.makePromise(of: Void.self)
       written.futureResult.assumeIsolated().whenComplete { [self] result in
         transmission.pieceEnded(bytes: size)
         switch result {
         case .success:
           transmission.sentBytes += size
-          // In the event loop's next turn: a client that takes all at once must not keep the others waiting.
-          context.eventLoop.assumeIsolated().execute { [self] in
-            if case .sending = state { sendMore(transmission, context) }
-          }
+          transmission.isPrompt = .now() - handedOver < .milliseconds(limits.promptMilliseconds)
+          setDeadline(limits.progressSeconds, context)
+          goOn(context)
         case .failure(let error):
           transmission.end(isComplete: false, at: .now(), error: error)
           context.close(promise: nil)
@@ -267,6 +270,16 @@ final class NodeConnectionHandler: ChannelDuplexHandler {
       context.write(wrapOutboundOut(.end(nil)), promise: written)
     }
     context.flush()
+  }
+
+  /// In the event loop's next turn: a client that takes all at once must not keep the others waiting.
+  private func goOn(_ context: ChannelHandlerContext) {
+    guard !isGoingOn else { return }
+    isGoingOn = true
+    context.eventLoop.assumeIsolated().execute { [self] in
+      isGoingOn = false
+      if case .sending(let transmission) = state { sendMore(transmission, context) }
+    }
   }
 
   /// While files are sent, only full segments leave (tcp(7), TCP_CORK): else each sendfile ends with a small one, which

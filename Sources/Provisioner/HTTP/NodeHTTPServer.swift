@@ -29,8 +29,11 @@ package final class NodeHTTPServer: Service {
     package var drainSeconds: Int64 = 2
     /// For answers on their way when the server stops.
     package var windDownSeconds: Int64 = 5
-    /// Of a body that are written at once.
+    /// Of a body that are written at once: so much is to be taken within `progressSeconds`.
     package var pieceBytes = 512 << 10
+    /// The same, where the client has taken the last piece within `promptMilliseconds`: fewer turns for as many bytes.
+    package var promptPieceBytes = 4 << 20
+    package var promptMilliseconds: Int64 = 100
     /// Of files, in bytes per second.
     package var rates = DeliveryRates()
 

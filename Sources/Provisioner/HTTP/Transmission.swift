@@ -5,6 +5,8 @@ import NIOCore
 final class Transmission {
   /// Bytes of the body that the kernel has taken.
   var sentBytes = 0
+  /// Whether the last piece was taken in little time.
+  var isPrompt = false
   var isEndWritten = false
   private(set) var piecesUnderWay = 0
   private var slices: ArraySlice<PreparedResponse.Slice>
