@@ -45,6 +45,26 @@ struct DHCPProbeTests {
     }
   }
 
+  @Test("who has an address of the pool in a tagged VLAN on the same cable is no stranger")
+  func otherVLAN() async throws {
+    let (first, second) = (IPv4Address(10, 77, 0, 100), IPv4Address(10, 77, 0, 101))
+    try await DHCPLab.with(pools: ["10.77.0.100-10.77.0.101"]) { lab in
+      #expect(await ready(lab, 2))
+      try await lab.clients.runBlocking {
+        let sender = try FrameSender(interface: "eth0")
+        // An announcement (RFC 5227, section 2.3): its own address is the sender's and the target's.
+        for (address, isTagged) in [(first, true), (second, false)] {
+          var frame = ARPFrame.probe(for: address, from: lab.card)
+          frame.replaceSubrange(28..<32, with: frame[38..<42])
+          #expect(sender.send(isTagged ? VLAN.tagged(frame) : frame))
+        }
+      }
+      // The second came behind the first.
+      #expect(await lab.exchanges.holds(within: Self.bound) { !lab.exchanges.conflicts.isEmpty })
+      #expect(lab.exchanges.conflicts.map(\.address) == [second])
+    }
+  }
+
   @Test("a stranger that comes after the probe is noticed by the first word it says")
   func latecomer() async throws {
     let stranger = IPv4Address(10, 77, 0, 101)

@@ -122,6 +122,19 @@ struct RouterSearchInteropTests {
     }
   }
 
+  @Test("a router of a tagged VLAN on the same cable is none of this network")
+  func routerOfVLAN() async throws {
+    try await withCable { cable in
+      let card = cable.card
+      try await cable.machines.runBlocking {
+        let sender = try FrameSender(interface: "eth0")
+        #expect(sender.send(VLAN.tagged(Self.router(to: card))))
+      }
+      _ = try await cable.search().check()
+      #expect(cable.service.answers == 1)
+    }
+  }
+
   /// An advertisement of a router with a lifetime.
   private static func router(to card: MACAddress) -> [UInt8] {
     let router = MACAddress(rawValue: 0x0200_0000_0099)

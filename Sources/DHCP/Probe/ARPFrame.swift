@@ -5,8 +5,6 @@ package struct ARPFrame: Hashable, Sendable {
   package var card: MACAddress
   package var address: IPv4Address
 
-  static let etherType: UInt16 = 0x0806
-
   /// What the kernel is to hand over: whatever says who has which address.
   static let captureFilter = "arp and arp[14:4] != 0"
 
@@ -16,7 +14,7 @@ package struct ARPFrame: Hashable, Sendable {
     guard frame.count >= 42 else { return nil }
     func number(_ range: Range<Int>) -> UInt64 { range.reduce(0) { $0 << 8 | UInt64(frame[$1]) } }
     // Ethernet type; hardware Ethernet and protocol IPv4, with addresses of 6 and 4 bytes.
-    guard number(12..<14) == UInt64(Self.etherType), number(14..<20) == 0x0001_0800_0604 else { return nil }
+    guard number(12..<14) == 0x0806, number(14..<20) == 0x0001_0800_0604 else { return nil }
     let card = MACAddress(rawValue: number(22..<28))
     let address = IPv4Address(rawValue: UInt32(number(28..<32)))
     guard card.isUnicast, address != .any else { return nil }

@@ -51,8 +51,7 @@ final class ConflictProber: Sendable {
 
   private func probe(until isStopping: () -> Bool) throws(DHCPServerError) {
     let capture = try CaptureHandle(
-      interface: configuration.interface, filter: ARPFrame.captureFilter, bufferBytes: 1 << 20,
-      onlyProtocol: ARPFrame.etherType)
+      interface: configuration.interface, filter: ARPFrame.captureFilter, bufferBytes: 1 << 20)
     let echo = configuration.relayed.isEmpty ? nil : try Echo(source: configuration.serverAddress)
     var schedule = ProbeSchedule()
     var turn = 0

@@ -40,7 +40,7 @@ package enum RouterMessage: Hashable, Sendable {
   /// - Returns: `nil` for anything but a router solicitation or advertisement that RFC 4861, sections
   ///   6.1.1 and 6.1.2 call valid.
   package init?(_ frame: Span<UInt8>) {
-    guard frame.count >= Self.message + 8, frame.unsigned(bytes: 2, at: 12) == UInt64(Self.etherType),
+    guard frame.count >= Self.message + 8, frame.unsigned(bytes: 2, at: 12) == 0x86DD,
       frame[14] >> 4 == 6,
       frame[20] == 58, frame[21] == 255
     else { return nil }
@@ -84,7 +84,7 @@ package enum RouterMessage: Hashable, Sendable {
     bytes.reserveCapacity(message + 24)
     bytes.append(unsigned: (asker == .any ? group : solicitor).rawValue, bytes: 6)
     bytes.append(unsigned: card.rawValue, bytes: 6)
-    bytes.append(unsigned: UInt64(etherType), bytes: 2)
+    bytes.append(unsigned: 0x86DD, bytes: 2)
     bytes.append(unsigned: 6 << 28, bytes: 4)
     bytes.append(unsigned: 24, bytes: 2)
     bytes.append(contentsOf: [58, 255])
@@ -102,9 +102,6 @@ package enum RouterMessage: Hashable, Sendable {
     bytes[message + 3] = UInt8(check & 0xFF)
     return bytes
   }
-
-  /// IPv6 (RFC 2464, section 3).
-  static let etherType: UInt16 = 0x86DD
 
   /// What libpcap lets through.
   static let captureFilter = "icmp6 and (ip6[40] == \(solicitationType) or ip6[40] == \(advertisementType))"

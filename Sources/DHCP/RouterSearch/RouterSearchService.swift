@@ -57,8 +57,7 @@ package final class RouterSearchService: Service {
   private func serve() throws(DHCPServerError) {
     let card = try Interface.hardwareAddress(of: interface)
     let capture = try CaptureHandle(
-      interface: interface, filter: RouterMessage.captureFilter, bufferBytes: 1 << 20,
-      onlyProtocol: RouterMessage.etherType)
+      interface: interface, filter: RouterMessage.captureFilter, bufferBytes: 1 << 20)
     // What this machine sends, as long as somebody searches: the router may be a program on it.
     var outgoing: CaptureHandle?
     let membership = clinux_dhcp_join_all_routers(interface)

@@ -18,8 +18,8 @@ struct CaptureHandle: ~Copyable {
   /// Opens the interface for whole frames in immediate mode, without promiscuous mode, never waiting.
   /// - Parameters:
   ///   - filter: What the kernel hands over, in libpcap's language.
-  ///   - onlyProtocol: An EtherType: frames of others the handle never sees, and costs them nothing. Of what this machine
-  ///     sends it sees nothing then.
+  ///   - onlyProtocol: An EtherType: frames of others the handle never sees. Not for what is to be told by its VLAN: the kernel
+  ///     takes the tag away before such a handle's turn comes.
   init(
     interface: String, filter: String, bufferBytes: Int32, direction: Direction = .incoming,
     onlyProtocol: UInt16? = nil
