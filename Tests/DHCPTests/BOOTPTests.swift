@@ -31,6 +31,16 @@ struct BOOTPTests {
     #expect(reply.destination == .card(card(1), Self.own))
   }
 
+  @Test("a BOOTP client waits for an address set aside for it that another client has by a lease")
+  func leased() throws {
+    let desk = ResponderDesk(allowsDynamicBOOTP: true)
+    let taken = try #require(try desk.reply(to: bootp(from: 2))).message.yourAddress
+    desk.reserve(taken, for: card(1))
+    #expect(try desk.reply(to: bootp()) == nil)
+    #expect(desk.lastExchange?.reason == LeaseReason.heldByOther.rawValue)
+    #expect(try desk.reply(to: bootp(), now: 1601)?.message.yourAddress == taken)
+  }
+
   @Test("a BOOTP client without a reservation gets no address of the pool, and is counted by a reason of its own")
   func noPool() {
     #expect(throws: Ignored.bootp) { try ResponderDesk().reply(to: bootp()) }

@@ -45,6 +45,7 @@ final class ResponderDesk: ClientPolicy {
   func reservation(for client: ClientDescription) -> IPv4Address? {
     answers.withLock { $0.reservations[client.hardwareAddress] }
   }
+  func reserve(_ address: IPv4Address, for card: MACAddress) { answers.withLock { $0.reservations[card] = address } }
   func owner(of address: IPv4Address) -> MACAddress? {
     answers.withLock { $0.reservations.first { $0.value == address }?.key }
   }
@@ -146,6 +147,22 @@ struct ResponderTests {
       #expect(reply.message.options[code] == offer.message.options[code])
     }
     #expect(reply.changes.map(\.address) == [offer.message.yourAddress])
+  }
+
+  @Test("a client that selects its subnet gets an address there, and the option back (RFC 3011)")
+  func subnetSelection() throws {
+    let desk = ResponderDesk()
+    let wanted = address("10.2.0.0").bytes
+    let offer = try #require(try desk.reply(to: request(.discover, [.subnetSelection: wanted])))
+    #expect(offer.message.yourAddress == address("10.2.1.1"))
+    #expect(offer.message.options[.subnetSelection].map(Array.init) == wanted)
+    let selected: [DHCPOptionCode: [UInt8]] = [
+      .subnetSelection: wanted, .requestedAddress: offer.message.yourAddress.bytes,
+      .serverIdentifier: ResponderDesk.server.bytes,
+    ]
+    let reply = try #require(try desk.reply(to: request(.request, selected)))
+    #expect(reply.message.messageType == .acknowledge)
+    #expect(reply.message.options[.subnetSelection].map(Array.init) == wanted)
   }
 
   @Test("INFORM is answered at the client's address, without an address or lease times")

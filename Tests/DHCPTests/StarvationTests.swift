@@ -62,6 +62,23 @@ struct StarvationTests {
     #expect((400...600).compactMap { many.bound($0) }.count == 5)
   }
 
+  @Test("who was offered what it may not have after all is offered nothing more, and gets an address when one is free")
+  func refusedOnce() {
+    let desk = desk("10.0.0.100-10.0.0.109", known: [])
+    desk.waiting = 1000
+    let offers = (1...10).map { number in (number, desk.offered(number)) }
+    #expect(offers.allSatisfy { $0.1 != nil })
+    #expect((1...5).compactMap { desk.bound($0) }.count == 5)
+    #expect(desk.bound(6) == nil)
+    // It goes on asking, more often than an offer lasts.
+    for _ in 0..<6 {
+      desk.now += 10
+      #expect(desk.offered(6) == nil)
+    }
+    desk.now += 600
+    #expect(desk.bound(6) != nil)
+  }
+
   @Test("one registered machine gets what another had where nothing else is left; deleted ones keep nothing")
   func amongThemselves() throws {
     let desk = desk("10.0.0.100-10.0.0.101", known: [1, 2, 3])

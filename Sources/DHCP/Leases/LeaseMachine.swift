@@ -88,7 +88,10 @@ package final class LeaseMachine {
     if let address = client.reservation, isFree(address, for: client, network, now, book) {
       return offer(address, holder, network, now, .reserved)
     }
-    if let address = pools[network].offer(to: holder, at: now), isGiveable(address, client, network, now, book) {
+    // What the client could not take after all is not offered again.
+    if let address = pools[network].offer(to: holder, at: now), isGiveable(address, client, network, now, book),
+      mayTake(address, client, network, book)
+    {
       return offer(address, holder, network, now, .offeredBefore)
     }
     if let address = pools[network].address(of: holder), isGiveable(address, client, network, now, book) {
@@ -258,7 +261,8 @@ package final class LeaseMachine {
     return LeaseDecision(outcome: .refuse(address), reason: why)
   }
 
-  private func isFree(
+  /// Whether the client may be given the address now.
+  func isFree(
     _ address: IPv4Address, for client: LeaseClient, _ network: Int, _ now: Int64,
     _ book: AddressBook
   ) -> Bool {

@@ -151,11 +151,15 @@ struct ReplyComposer: Sendable {
   }
 
   /// RFC 6842: "the server MUST return the client identifier". The GUID (option 97) is returned to
-  /// PXE clients (RFC 4578, section 2.3 asks for it; some drop replies without).
+  /// PXE clients (RFC 4578, section 2.3 asks for it; some drop replies without). RFC 3011: servers "MUST return an identical
+  /// copy" of the subnet selection, without which clients "MUST discard" the reply.
   private func echo(_ request: DHCPMessage, into writer: inout DHCPMessageWriter) {
     if let identifier = request.clientIdentifier { writer.add(.clientIdentifier, bytes: identifier) }
     if request.machineIdentifier != nil, let raw = request.options[.machineIdentifier] {
       writer.add(.machineIdentifier, bytes: raw)
+    }
+    if request.subnetSelection != nil, let raw = request.options[.subnetSelection] {
+      writer.add(.subnetSelection, bytes: raw)
     }
   }
 }

@@ -191,8 +191,13 @@ package final class Responder: Sendable {
     let leaseClient = LeaseClient(
       holder: holder, hostName: client.hostName, reservation: policy.reservation(for: client))
     if let address = leaseClient.reservation, configuration.networks[network].subnet.isHost(address) {
-      return enqueue(
-        bootpResponse(to: message, client, network, LeaseDecision(outcome: .offer(address), reason: .reserved), boot))
+      // Whoever has it by a lease keeps it until that is over, and the client asks again.
+      let isFree = machine.withLock { $0.isFree(address, for: leaseClient, network, now, book(for: leaseClient)) }
+      let decision =
+        isFree
+        ? LeaseDecision(outcome: .offer(address), reason: .reserved)
+        : LeaseDecision(outcome: .silence, reason: .heldByOther)
+      return enqueue(bootpResponse(to: message, client, network, decision, boot))
     }
     guard configuration.allowsDynamicBOOTP else { throw .bootp }
     machine.withLock { machine in
