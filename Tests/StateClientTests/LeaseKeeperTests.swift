@@ -69,6 +69,21 @@ struct LeaseKeeperTests {
     #expect(keeper.dueAt == 160)
   }
 
+  @Test("asks less and less often for another address while nobody has one")
+  func backsOffWithoutLease() {
+    let fake = Fake()
+    var keeper = LeaseKeeper(lease(), actions: fake.actions, say: { _ in })
+    var now = 200.0
+    var pauses: [Double] = []
+    for _ in 0..<8 {
+      keeper.attend(at: now)
+      #expect(fake.log == ["acquire 10.0.0.5"])
+      pauses.append(keeper.dueAt - now)
+      now = keeper.dueAt
+    }
+    #expect(pauses.suffix(3).allSatisfy { (30...90).contains($0) }, "\(pauses)")
+  }
+
   @Test("asks again while nobody answers, and for another address once the lease is over")
   func recoversAfterSilence() {
     let fake = Fake()
@@ -83,7 +98,7 @@ struct LeaseKeeperTests {
     }
     keeper.attend(at: now)
     #expect(fake.log == ["acquire 10.0.0.5"])
-    #expect(keeper.dueAt >= now + 1)
+    #expect(keeper.dueAt > now)
     fake.state.update { $0.acquisition = .success(lease(9, at: 170)) }
     keeper.attend(at: keeper.dueAt)
     #expect(fake.log == ["acquire 10.0.0.5", "install 10.0.0.9", "save 10.0.0.9"])

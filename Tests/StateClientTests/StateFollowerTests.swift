@@ -17,12 +17,13 @@ struct StateFollowerTests {
   }
 
   private func planAnswer(
-    _ state: String, next: String? = nil, interval: Int? = nil, wait: Plan.Wait? = nil, steps: [Step] = [],
+    _ state: String, next: String? = nil, after seconds: Int? = nil, interval: Int? = nil, wait: Plan.Wait? = nil,
+    steps: [Step] = [],
     others: [Endpoint]? = nil
   ) throws -> [UInt8] {
     let plan = Plan(
       state: state, boot: "b7", nodeName: "n0001", environment: [:], steps: steps, nextState: next,
-      intervalSeconds: interval, wait: wait,
+      intervalSeconds: interval, nextSeconds: seconds, wait: wait,
       otherServers: others?.map { NodeRecord.Server(address: $0.address, port: $0.port) })
     let body = try ProtocolJSON.encode(plan)
     return answer(200, body, fields: ["Content-Digest: " + ContentDigest.fieldValue(Digest.ofContent(body))])
@@ -50,6 +51,21 @@ struct StateFollowerTests {
       #expect((6.3...7.7).contains(follower.turn()))
     }
     #expect(server.requests.map(Self.state) == ["ready", "ready", "burn-in", "burn-in"])
+  }
+
+  @Test("goes round states for ever at their own pauses, and slows down those that have none")
+  func circles() throws {
+    let directory = try TemporaryDirectory()
+    let paused = [try planAnswer("ready", next: "check", after: 600), try planAnswer("check", next: "ready")]
+    let bare = [try planAnswer("ready", next: "check"), try planAnswer("check", next: "ready")]
+    for (plans, last) in [(paused, [600, 0]), (bare, [60, 60])] as [([[UInt8]], [Double])] {
+      let server = try ScriptedServer { _, number in .send(plans[number % 2]) }
+      try server.serving {
+        var follower = StateFollower(record([server.endpoint]), directory: directory.path)
+        let pauses = (0..<20).map { _ in follower.turn() }
+        #expect(zip(pauses.suffix(2), last).allSatisfy { $1 * 0.9...$1 * 1.1 ~= $0 }, "\(pauses)")
+      }
+    }
   }
 
   @Test("turns to the next appliance at once where one fails, and backs off where none answers")

@@ -116,7 +116,8 @@ package struct LeaseKeeper {
     } catch {
       let wait = backoff.next()
       // Not past the end: there the lease is lost and another is asked for.
-      dueAt = min(now + wait, max(Double(lease.expiresAt), now + 1))
+      let end = Double(lease.expiresAt)
+      dueAt = now < end ? min(now + wait, end) : now + wait
       say("address \(lease.address) was not renewed: \(error)")
       say("  tried again in \(Int((dueAt - now).rounded(.up))) s")
     }

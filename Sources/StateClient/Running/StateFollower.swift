@@ -103,6 +103,7 @@ package struct StateFollower: ~Copyable {
       return usual
     }
     state = next
+    if (plan.nextSeconds ?? 0) > 0 { hops = 0 }
     hops += 1
     // States that lead to one another without a pause must not keep node and appliance busy.
     return hops > 16 ? usual : Double(plan.nextSeconds ?? 0)
