@@ -65,7 +65,8 @@ package struct BootSequence {
         restart()
         return
       } catch {
-        let since = failingSince ?? started
+        // A step may have waited for long before it failed, as who is held does.
+        let since = failingSince ?? now()
         failingSince = since
         guard let shellSeconds = fail(step, error, seconds: now() - started, since: since) else { return }
         // While a person has the machine it is not failing.

@@ -40,8 +40,9 @@ package struct FilePlacer {
     let group = try identifier(file.group, in: "/etc/group")
     guard let slash = file.path.lastIndex(of: "/") else { return .none }
     let parent = try tree.resolve(String(file.path[..<slash]))
-    try SmallFile.makeDirectories(parent)
     let place = parent + file.path[slash...]
+    let label = SecurityLabel.expected(at: place)
+    try tree.makeDirectory(of: place, label: label)
     if isThere(file, at: place, user, group) { return .none }
     let new = place + ".perseid-new"
     unlink(new)
@@ -51,6 +52,7 @@ package struct FilePlacer {
       try output.write(file.content, count: file.content.count, to: new)
       try check("give \(place) to \(file.owner):\(file.group)") { fchown(output.descriptor, user, group) }
       try check("set the mode of \(place)") { fchmod(output.descriptor, file.mode) }
+      SecurityLabel.set(label, on: new)
       try check("put \(place) in its place") { rename(new, place) }
     } catch {
       unlink(new)

@@ -122,6 +122,7 @@ struct LivesyncTests {
       #expect(throws: (any Error).self) {
         try TreeUpdate(root: tree.directory.path + "/live").apply(tree.directory.path + "/part")
       }
+      #expect(try tree.directory.run("find live -name .perseid-livesync") == "")
     }
     _ = try apply(change)
     #expect(try listing("live") == listing("tree"))

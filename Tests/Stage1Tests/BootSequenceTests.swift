@@ -125,6 +125,25 @@ struct BootSequenceTests {
     }
   }
 
+  @Test("counts failure from the first one: a step that waited for long, as for its turn, may fail once")
+  func failureAfterWaiting() throws {
+    let record = Record()
+    let steps = [
+      BootStep("report", "waits") { _ in
+        record.note("report")
+        record.time.update { $0 += record.notes.count == 1 ? 10_000 : 0 }
+        if record.notes.count == 1 { throw StepFailure(what: "no answer", canRetry: true) }
+      }
+    ]
+    try withBoot { boot, _ in
+      var sequence = BootSequence(
+        steps, boot: boot, restart: { record.note("restart") }, sleep: { wait in record.time.update { $0 += wait } },
+        now: { record.time.update { $0 } })
+      sequence.run()
+      #expect(record.notes == ["report", "report"])
+    }
+  }
+
   @Test("restarts the machine after a step that cannot be tried again, and says so")
   func noWayBack() throws {
     let record = Record()

@@ -11,16 +11,21 @@ struct NetworkTests {
     let done = Monitor([String]())
     let withoutCarrier: Set<String>
     let refusesMTU: Bool
+    let broken: Set<String>
 
-    init(withoutCarrier: Set<String> = [], refusesMTU: Bool = false) {
+    init(withoutCarrier: Set<String> = [], refusesMTU: Bool = false, broken: Set<String> = []) {
       self.withoutCarrier = withoutCarrier
+      self.broken = broken
       self.refusesMTU = refusesMTU
     }
 
     var notes: [String] { done.update { $0 } }
     private func note(_ text: String) { done.update { $0.append(text) } }
 
-    func bringUp(_ name: String) throws(SystemError) { note("up \(name)") }
+    func bringUp(_ name: String) throws(SystemError) {
+      if broken.contains(name) { throw SystemError("bring \(name) up", code: ENOENT) }
+      note("up \(name)")
+    }
     func bringDown(_ name: String) throws(SystemError) { note("down \(name)") }
     func setAddress(_ address: IPv4Address, prefixLength: Int, on name: String) throws(SystemError) {
       note("address \(address)/\(prefixLength) \(name)")
@@ -32,7 +37,7 @@ struct NetworkTests {
       if refusesMTU { throw SystemError("set packets of \(bytes) bytes on \(name)", code: EINVAL) }
       note("mtu \(bytes) \(name)")
     }
-    func hasCarrier(_ name: String) -> Bool? { !withoutCarrier.contains(name) }
+    func hasCarrier(_ name: String) -> Bool? { !withoutCarrier.contains(name) && !broken.contains(name) }
     func exists(_ name: String) -> Bool { notes.contains { $0 == "bond \(name)" || $0.hasSuffix("as \(name)") } }
     func addVLAN(_ id: UInt16, on base: String, named name: String) throws(SystemError) {
       note("vlan \(id) on \(base) as \(name)")
@@ -67,6 +72,14 @@ struct NetworkTests {
     let boot = try link("BOOTIF=01-52-54-00-00-00-02", recorder)
     #expect(boot.interface == "eth1")
     #expect(recorder.notes == ["up eth1"])
+  }
+
+  @Test("a card that cannot be brought up keeps no other from being taken; where none can, that is said")
+  func brokenCard() throws {
+    let recorder = Recorder(broken: ["eth0"])
+    #expect(try link("", recorder).interface == "eth1")
+    #expect(recorder.notes == ["up eth1"])
+    #expect { try link("", Recorder(broken: ["eth0", "eth1"])) } throws: { "\($0)".contains("bring eth0 up") }
   }
 
   @Test("a card that appears late is waited for")

@@ -267,11 +267,16 @@ struct InstallTests {
     let root = RootedPath("\(place.path)/r")
     try root.replace("/etc/hostname", with: Array("new".utf8), mode: 0o644)
     try root.replace("/etc/perseid/a/b", with: Array("new".utf8), mode: 0o644)
+    let placer = FilePlacer(root: "\(place.path)/r")
+    for path in ["/etc/hostname", "/etc/munge/munge.key"] {
+      let file = FilePlacer.File(path: path, content: [1, 2], mode: 0o600, owner: "root", group: "root")
+      #expect(try placer.place(file) == .replaced)
+    }
     func label(_ path: String) -> String? {
       SecurityLabel.of("\(place.path)/r\(path)").map { String(decoding: $0, as: UTF8.self) }
     }
     #expect(label("/etc/hostname") == "system_u:object_r:hostname_etc_t:s0")
-    for path in ["/etc/perseid", "/etc/perseid/a", "/etc/perseid/a/b"] {
+    for path in ["/etc/perseid", "/etc/perseid/a", "/etc/perseid/a/b", "/etc/munge", "/etc/munge/munge.key"] {
       #expect(label(path) == "system_u:object_r:etc_t:s0")
     }
     try place.shell("mkdir plain")

@@ -40,13 +40,14 @@ package enum RamRoot: RootMode {
   }
 
   private static func mountMemory(_ root: Step.Root, at path: String) throws {
+    // What a try before this one has filled is not to be counted as taken.
+    while umount2(path, CInt(MNT_DETACH)) == 0 {}
     let memory = MemoryNeed(rootBytes: root.bytes, entries: root.entries)
     let available = MemoryNeed.available()
     let image = root.image.map { (OverlayRoot.name, MemoryNeed(imageBytes: $0.size)) }
     if let complaint = memory.complaint(available: available, other: image) {
       throw StepFailure(what: complaint, canRetry: true)
     }
-    while umount2(path, CInt(MNT_DETACH)) == 0 {}
     let options = "mode=0755,size=\(memory.limit(total: Int64(clamping: clinux_memory_bytes()))),nr_inodes=0"
     try check("mount tmpfs at \(path) (\(options))") { mount("perseid", path, "tmpfs", 0, options) }
   }

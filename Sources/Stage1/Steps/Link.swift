@@ -43,6 +43,8 @@ package enum Link {
     let settings: NetworkSettings
     let stack: LinkStack
     private var isUp: Set<String> = []
+    /// Cards that could not be brought up, and why.
+    private var refusals: [String: SystemError] = [:]
 
     init(boot: Boot, settings: NetworkSettings, stack: LinkStack) {
       self.boot = boot
@@ -60,7 +62,20 @@ package enum Link {
       let candidates = CardChoice.candidates(
         wanted: wantedCard, device: settings.address?.device ?? settings.infiniBand?.device, among: boot.cards,
         withoutAnswer: boot.cardsWithoutAnswer)
-      for card in candidates where isUp.insert(card.name).inserted { try boot.interfaces.bringUp(card.name) }
+      for card in candidates where isUp.insert(card.name).inserted {
+        do {
+          try boot.interfaces.bringUp(card.name)
+        } catch {
+          // Another card may be the one.
+          boot.say("\(error)")
+          refusals[card.name] = error
+        }
+      }
+      if let refusal = candidates.first.flatMap({ refusals[$0.name] }),
+        candidates.allSatisfy({ refusals[$0.name] != nil })
+      {
+        throw refusal
+      }
       guard var card = candidates.first(where: { boot.interfaces.hasCarrier($0.name) == true }) else { return nil }
       // The node is known by the address that it was added with, and its port to DHCP by its identifier.
       if settings.infiniBand != nil, let wanted { card.hardwareAddress = wanted }

@@ -44,6 +44,8 @@ package final class TreeWriter: TarSink {
   }
 
   deinit {
+    // What could not be finished: a full root would stay full.
+    if isLive { unlinkat(open.last?.descriptor ?? root, Self.temporary, 0) }
     if let current { close(current.descriptor) }
     for directory in open { close(directory.descriptor) }
     close(root)
