@@ -1,4 +1,4 @@
-import DHCPClient
+package import DHCPClient
 import Glibc
 import NetworkTypes
 package import StateClient
@@ -18,7 +18,8 @@ package final class Boot {
   package var interface: String?
   /// Cards with a carrier on whose network no address was to be had: others are tried before them.
   var cardsWithoutAnswer: Set<String> = []
-  var lease: AcquiredLease?
+  package var lease: AcquiredLease? { leaseKeeper?.lease }
+  private var leaseKeeper: LeaseKeeper?
   package var plan: Plan? {
     didSet {
       // A new try has no plan yet, and knows the others all the same.
@@ -87,6 +88,29 @@ package final class Boot {
     current = next
     client = nil
     say("  the next appliance to be asked is \(next)")
+  }
+
+  /// The machine has an address; `actions` are what keeps it.
+  package func hold(_ lease: AcquiredLease, actions: LeaseKeeper.Actions) {
+    leaseKeeper = LeaseKeeper(lease, actions: actions, say: { [unowned self] in say($0) })
+  }
+
+  /// Asks for more time where that is due. Called again and again by whatever may take longer than a lease.
+  package func keepLease(now: Double = Clock.bootTime) {
+    guard var keeper = leaseKeeper, keeper.dueAt <= now else { return }
+    keeper.attend(at: now)
+    leaseKeeper = keeper
+  }
+
+  /// Waits, and keeps the lease meanwhile.
+  package func wait(seconds: Double) {
+    let end = Clock.bootTime + seconds
+    while true {
+      keepLease()
+      let now = Clock.bootTime
+      guard now < end else { return }
+      Clock.sleep(min(end, max(leaseKeeper?.dueAt ?? end, now + 0.1)) - now)
+    }
   }
 
   package func say(_ line: String) { console.say(line) }

@@ -19,6 +19,8 @@ package protocol PlanHost {
   mutating func report(_ event: StepEvent, through client: inout StateClient)
   /// Fills the root. Called for a step of kind `root`.
   mutating func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws
+  /// Called again and again while a program runs, for what cannot wait until it has ended.
+  func meanwhile()
   /// Called after each program: process 1 reaps what programs left behind.
   func reap()
   /// The running node's root is that of another generation now.
@@ -179,7 +181,8 @@ package struct PlanRunner<Host: PlanHost> {
   ) throws {
     var scripts = scripts
     if let seconds = step.timeoutSeconds { scripts.timeLimit = Double(seconds) }
-    let result = try scripts.run(program, environment: environment) { host.echo($0) }
+    let result = try scripts.run(
+      program, environment: environment, echo: { host.echo($0) }, meanwhile: { host.meanwhile() })
     host.reap()
     event.exitCode = result.exitCode
     event.detail = result.output.isEmpty ? nil : result.output

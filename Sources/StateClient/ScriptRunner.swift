@@ -25,11 +25,13 @@ package struct ScriptRunner {
   /// Runs the program at `path` in a process group of its own, with nothing on standard input.
   ///
   /// Returns when the program has ended, whatever it left running that holds its output open.
-  /// - Parameter echo: Called with the output as it comes.
+  /// - Parameters:
+  ///   - echo: Called with the output as it comes.
+  ///   - meanwhile: Called some 20 times a second while it runs.
   /// - Throws: Where it could not be started.
   package func run(
     _ path: String, arguments: [String] = [], environment: [String: String],
-    echo: (UnsafeRawBufferPointer) -> Void = { _ in }
+    echo: (UnsafeRawBufferPointer) -> Void = { _ in }, meanwhile: () -> Void = {}
   ) throws(SystemError) -> Result {
     var ends: [CInt] = [-1, -1]
     try check("make a pipe for \(path)") { pipe(&ends) }
@@ -51,6 +53,7 @@ package struct ScriptRunner {
       if status != nil { break }
       status = waited(for: pid)
       if status != nil { continue }
+      meanwhile()
       if !isOpen { Clock.sleep(0.005) }
       let elapsed = Clock.now - started
       if let asked = askedAt {

@@ -1,4 +1,5 @@
 import CapsuleFormat
+import DHCPClient
 import Glibc
 import NetworkTypes
 import Stage1
@@ -57,6 +58,45 @@ struct BootSequenceTests {
       }
     }
     #expect(second.requests.count == 1)
+  }
+
+  @Test("keeps the lease renewed while the appliance has it wait, and reports with the new one")
+  func keepsLease() throws {
+    func lease(_ host: UInt8) -> AcquiredLease {
+      AcquiredLease(
+        LeaseRecord(
+          address: IPv4Address(10, 0, 0, host), prefixLength: 24, router: nil,
+          serverIdentifier: IPv4Address(10, 0, 0, 1), seconds: 60, obtainedAt: Clock.bootTime - 30))
+    }
+    let record = Record()
+    let actions = LeaseKeeper.Actions(
+      renew: { old in
+        record.note("renew \(old.address)")
+        return lease(UInt8(truncatingIfNeeded: old.address.rawValue) + 1)
+      }, acquire: { _ in lease(9) }, isHeld: { _ in true }, install: { _ in }, save: { _ in })
+    func reaction(_ plan: Plan) throws -> ScriptedServer.Reaction {
+      let body = try ProtocolJSON.encode(plan)
+      return .send(answer(200, body, fields: ["Content-Digest: " + ContentDigest.fieldValue(Digest.ofContent(body))]))
+    }
+    var held = Plan(state: "init", boot: nil, nodeName: "n0001", environment: [:], steps: [])
+    let go = try reaction(held)
+    held.wait = .init(seconds: 0, reason: "held until it is assigned")
+    let wait = try reaction(held)
+    let server = try ScriptedServer { _, number in number < 2 ? wait : go }
+    let report = try #require(BootStep.all.first { $0.name == "report" })
+    try server.serving {
+      try withBoot { boot, _ in
+        boot.commandLine = KernelCommandLine("perseid.server=\(server.endpoint)")
+        // Each is due at once.
+        boot.hold(lease(5), actions: actions)
+        try report.run(boot)
+        #expect(boot.plan?.nodeName == "n0001")
+      }
+    }
+    #expect(server.requests.count == 3)
+    #expect(record.notes.starts(with: ["renew 10.0.0.5", "renew 10.0.0.6"]))
+    #expect(server.requests.first?.contains("\"address\":\"10.0.0.6\"") == true)
+    #expect(server.requests.last?.contains("\"address\":\"10.0.0.\(5 + record.notes.count)\"") == true)
   }
 
   @Test("lists the steps in the order in which they are done")

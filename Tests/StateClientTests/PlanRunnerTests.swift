@@ -29,6 +29,8 @@ struct PlanRunnerTests {
     func echo(_ bytes: UnsafeRawBufferPointer) {}
     func report(_ event: StepEvent, through client: inout StateClient) { events.append(event) }
     func reap() {}
+    var meanwhileDo: () -> Void = {}
+    func meanwhile() { meanwhileDo() }
     var generation: Digest?
     func synchronised(with generation: Digest) { self.generation = generation }
     func fillRoot(_ step: Step, _ root: Step.Root, through client: inout StateClient) throws {
@@ -69,6 +71,17 @@ struct PlanRunnerTests {
         try runner.follow(plan, through: &client)
       }
     }
+  }
+
+  @Test("has the host do other things while a script runs")
+  func meanwhile() throws {
+    let host = Host()
+    var fixture = Fixture()
+    let sign = host.base + "/sign"
+    host.meanwhileDo = { try? SmallFile.write(sign, []) }
+    fixture.add("waits", "for i in $(seq 300); do test -e \(sign) && exit 0; sleep 0.1; done; exit 1\n")
+    try fixture.follow(host)
+    #expect(host.outcomes == ["waits started", "waits done"])
   }
 
   @Test("does the steps in order, with the plan's environment and DESTDIR")

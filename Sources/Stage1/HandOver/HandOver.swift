@@ -10,6 +10,8 @@ enum HandOver {
     guard let plan = boot.plan, let card = boot.card, let server = boot.server else {
       throw StepFailure(what: "there is no plan to hand over", canRetry: true)
     }
+    // The running system goes on with what is known of it here.
+    boot.keepLease()
     let root = RootedPath(boot.newRoot)
     try setName(plan.nodeName, in: root)
     if let lease = boot.lease { try Resolver.set(lease, in: root) }

@@ -13,6 +13,7 @@ enum RootFetch {
     var previous = (done: Int64(0), at: started)
     var last = FramePipeline.Work()
     func watch(_ progress: FramePipeline.Progress) {
+      boot.keepLease()
       for note in progress.notes {
         tell(note, at: progress, step, boot, &client)
       }

@@ -35,6 +35,7 @@ struct Stage1Host: PlanHost {
   func echo(_ bytes: UnsafeRawBufferPointer) { boot.console.echo(bytes) }
 
   func report(_ event: StepEvent, through client: inout StateClient) {
+    boot.keepLease()
     if event.outcome == .done, let seconds = event.seconds {
       boot.say("step \(event.step) done in \(milliseconds(seconds)) ms")
     }
@@ -50,6 +51,8 @@ struct Stage1Host: PlanHost {
     }
     try mode.fill(step, root, boot: boot, through: &client)
   }
+
+  func meanwhile() { boot.keepLease() }
 
   /// As process 1 it is the parent of whatever lost its own.
   func reap() {

@@ -8,6 +8,7 @@ enum Report {
     boot.plan = nil
     var said: String?
     while true {
+      boot.keepLease()
       let report = StateReport(
         state: "init", boot: boot.commandLine.boot,
         hardwareAddresses: NetworkCard.addresses(first: boot.card?.hardwareAddress, of: boot.cards),
@@ -37,7 +38,7 @@ enum Report {
         said = wait.reason
       }
       // Nodes that were told the same come back spread out.
-      Clock.sleep(Double(wait.seconds) * Double.random(in: 0.8...1.2) + 0.1)
+      boot.wait(seconds: Double(wait.seconds) * Double.random(in: 0.8...1.2) + 0.1)
     }
   }
 }

@@ -5,28 +5,28 @@ import Glibc
 package import NetworkTypes
 package import StateProtocol
 
-/// Keeps the address that stage 1 was given, in the running system.
+/// Keeps the address that the machine was given, while stage 1 waits and in the running system.
 ///
 /// It asks for more time when that is due; it takes an address from an interface only when the lease
 /// is lost and another one was given. While the operating system has a DHCP client on the interface, it does nothing
 /// but look again whether that is still so.
 package struct LeaseKeeper {
   /// What the DHCP client does, and how addresses are set: tests put their own here.
-  package struct Actions: Sendable {
-    package var renew: @Sendable (AcquiredLease) throws -> AcquiredLease
-    package var acquire: @Sendable (IPv4Address) throws -> AcquiredLease
-    package var isHeld: @Sendable (IPv4Address) -> Bool
-    package var install: @Sendable (AcquiredLease) throws -> Void
-    package var save: @Sendable (LeaseRecord) throws -> Void
+  package struct Actions {
+    package var renew: (AcquiredLease) throws -> AcquiredLease
+    package var acquire: (IPv4Address) throws -> AcquiredLease
+    package var isHeld: (IPv4Address) -> Bool
+    package var install: (AcquiredLease) throws -> Void
+    package var save: (LeaseRecord) throws -> Void
     /// Who else looks after the address, in words.
-    package var systemClient: @Sendable (IPv4Address) -> String?
+    package var systemClient: (IPv4Address) -> String?
 
     package init(
-      renew: @escaping @Sendable (AcquiredLease) throws -> AcquiredLease,
-      acquire: @escaping @Sendable (IPv4Address) throws -> AcquiredLease,
-      isHeld: @escaping @Sendable (IPv4Address) -> Bool, install: @escaping @Sendable (AcquiredLease) throws -> Void,
-      save: @escaping @Sendable (LeaseRecord) throws -> Void,
-      systemClient: @escaping @Sendable (IPv4Address) -> String? = { _ in nil }
+      renew: @escaping (AcquiredLease) throws -> AcquiredLease,
+      acquire: @escaping (IPv4Address) throws -> AcquiredLease,
+      isHeld: @escaping (IPv4Address) -> Bool, install: @escaping (AcquiredLease) throws -> Void,
+      save: @escaping (LeaseRecord) throws -> Void,
+      systemClient: @escaping (IPv4Address) -> String? = { _ in nil }
     ) {
       self.systemClient = systemClient
       self.renew = renew
@@ -36,19 +36,20 @@ package struct LeaseKeeper {
       self.save = save
     }
 
-    /// The real ones, for one interface.
+    /// The real ones of the running system, for one interface.
+    /// - Parameter vendorClass: Option 60, by which the server knows who asks.
     package init(
-      interface: String, hardwareAddress: MACAddress, clientIdentifier: [UInt8]? = nil,
-      say: @escaping @Sendable (String) -> Void
+      interface: String, hardwareAddress: MACAddress, vendorClass: String = "perseid-node",
+      clientIdentifier: [UInt8]? = nil, say: @escaping (String) -> Void
     ) {
       renew = { lease in
         try DHCPClient.renew(
-          lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node",
+          lease, on: interface, hardwareAddress: hardwareAddress, vendorClass: vendorClass,
           clientIdentifier: clientIdentifier, within: 10)
       }
       acquire = { address in
         try DHCPClient.acquire(
-          on: interface, hardwareAddress: hardwareAddress, vendorClass: "perseid-node",
+          on: interface, hardwareAddress: hardwareAddress, vendorClass: vendorClass,
           clientIdentifier: clientIdentifier, requested: address, within: 30)
       }
       isHeld = { KernelInterfaces.holds($0) }
@@ -66,14 +67,14 @@ package struct LeaseKeeper {
 
   package private(set) var lease: AcquiredLease
   private let actions: Actions
-  private let say: @Sendable (String) -> Void
+  private let say: (String) -> Void
   private var backoff = Backoff(first: 4, longest: 60)
   /// Whether the operating system's own client has been seen.
   private var isLeftToSystem = false
   /// CLOCK_BOOTTIME seconds.
   package private(set) var dueAt: Double
 
-  package init(_ lease: AcquiredLease, actions: Actions, say: @escaping @Sendable (String) -> Void) {
+  package init(_ lease: AcquiredLease, actions: Actions, say: @escaping (String) -> Void) {
     self.lease = lease
     self.actions = actions
     self.say = say

@@ -50,6 +50,9 @@ package struct RunningNode: PlanHost {
     throw PlanFailure(step: step.name, reason: "a running node does not fill its root: that is done in state 'init'")
   }
 
+  /// The lease is kept by another thread.
+  package func meanwhile() {}
+
   package func reap() {}
 
   package mutating func synchronised(with generation: Digest) { self.generation = generation }
