@@ -19,6 +19,7 @@ struct VerbTests {
     try await withEmptyAppliance { appliance in
       let nodes = try await appliance.nodes()
       #expect(nodes.isEmpty)
+      #expect(try await appliance.run("module", "list").contains("There are no modules yet."))
       #expect(appliance.log?.text.contains("debian-12") == true, "no word about the missing default capsule")
     }
   }
@@ -48,6 +49,26 @@ struct VerbTests {
       #expect(try await appliance.nodes().count == 1)
       try await appliance.run("node", "delete", "n0007", "--yes")
       #expect(try await appliance.nodes().isEmpty)
+    }
+  }
+
+  @Test("that makes the registry what a file says, says first what would go, change and come", .timeLimit(.minutes(2)))
+  func registryImport() async throws {
+    try await withEmptyAppliance { appliance in
+      try await appliance.run("node", "add", "52:54:00:00:00:07", "n0007")
+      try await appliance.run("node", "add", "52:54:00:00:00:08", "n0008", "--group", "gpu")
+      let file = appliance.state + "/nodes.yaml"
+      try await appliance.run("registry", "export", file)
+      #expect(try await appliance.run("registry", "import", file, "--check").contains(": nothing changed."))
+      try await appliance.run("node", "set", "debug", "yes", "n0008")
+      try await appliance.run("node", "set", "name", "n0009", "n0007")
+      let words = "1 node deleted (n0009); 1 node changed (n0008); 1 node added (n0007)"
+      #expect(try await appliance.run("registry", "import", file, "--check").contains(words))
+      let refused = try await appliance.command("registry", "import", file).run()
+      #expect(refused.exitCode == 1 && refused.errors.contains(words) && refused.errors.contains("--yes"))
+      #expect(try await appliance.nodes().map(\.name).sorted() == ["n0008", "n0009"])
+      #expect(try await appliance.run("registry", "import", file, "--yes").contains(words))
+      #expect(try await appliance.nodes().map(\.name).sorted() == ["n0007", "n0008"])
     }
   }
 

@@ -81,7 +81,9 @@ struct RegistryFileTests {
     _ = try await appliance.deleteNodes(["*"])
     _ = try await appliance.deleteGroup("rack7")
     let done = try await appliance.importRegistry(ImportRegistry(file: "r.yaml", text: file))
-    #expect(done.nodes == 2 && done.groups == 2 && done.removedNodes == 0 && done.missingCapsules == [])
+    #expect(done.nodes == 2 && done.groups == 2 && done.missingCapsules == [])
+    #expect(done.nodeChanges.removed.isEmpty && done.nodeChanges.added == ["login", "n0000"])
+    #expect(done.moduleChanges == ["motd"])
     #expect(try await answers(appliance) == before)
     #expect(try appliance.exportRegistry().text == file)
     try await appliance.close()
@@ -113,14 +115,29 @@ struct RegistryFileTests {
         n0000: { mac: "\(mac(2))" }
         spare: { mac: ["\(mac(9))", "\(mac(1))"], group: a, vars: { X: 1 } }
       """
+    let created = try appliance.nodes(["n0000"]).first?.created
+    // First what it would do, which does nothing.
+    let before = try appliance.exportRegistry()
+    let would = try await appliance.importRegistry(ImportRegistry(file: "r.yaml", text: text, check: true))
+    #expect(try appliance.exportRegistry() == before)
+    #expect(appliance.changeLog(count: 1).first?.action != "import")
     let done = try await appliance.importRegistry(ImportRegistry(file: "r.yaml", text: text))
+    #expect(done == would)
     // A file that does not speak of modules leaves them as they are.
     #expect(try appliance.module("motd").active.count == 3)
-    #expect(done.removedNodes == 1 && done.removedGroups == 2 && done.groups == 0)
+    #expect(done.nodeChanges.removed == ["login"] && done.nodeChanges.changed == ["n0000"])
+    #expect(done.nodeChanges.added == ["spare"] && done.moduleChanges.isEmpty)
+    #expect(done.groupChanges.removed.count == 2 && done.groups == 0)
+    let again = try await appliance.importRegistry(
+      ImportRegistry(file: "r.yaml", text: try appliance.exportRegistry().text, check: true))
+    #expect(again.nodeChanges.changed.isEmpty && again.nodeChanges.added.isEmpty && again.groupChanges.changed.isEmpty)
+    // It was active for a node that has gone, which is no longer said.
+    #expect(again.moduleChanges == ["motd"])
     #expect(try appliance.nodes([]).map(\.macs) == [[mac(2)], [mac(9), mac(1)]])
     #expect(appliance.registry.read { $0.lastBoot(of: "n0000") }?.id == bound.boot.id)
     #expect(try appliance.nodes(["spare"]).first?.vars == ["X": "1"])
     #expect(appliance.changeLog(count: 1).first?.action == "import")
+    #expect(try appliance.nodes(["n0000"]).first?.created == created)
     try await appliance.close()
   }
 

@@ -10,22 +10,40 @@ package struct ImportRegistry: Hashable, Sendable, Codable {
   package var file: String
   /// YAML.
   package var text: String
+  /// Whether to say what would be, and to change nothing.
+  package var check: Bool?
 
-  package init(file: String, text: String) {
+  package init(file: String, text: String, check: Bool? = nil) {
     self.file = file
     self.text = text
+    self.check = check
   }
 }
 
-/// What an import did.
+/// What an import did, or what it would do.
 package struct ImportView: Hashable, Sendable, Codable {
   package var nodes: Int
   package var groups: Int
-  /// Nodes and groups that were there, and are not in the file.
-  package var removedNodes: Int
-  package var removedGroups: Int
   /// Capsules that nodes or groups are assigned and that are not there.
   package var missingCapsules: [String]
+  package var nodeChanges: Difference
+  package var groupChanges: Difference
+  /// Modules that are active elsewhere than before.
+  package var moduleChanges: [String]
+
+  /// By names.
+  package struct Difference: Hashable, Sendable, Codable {
+    package var added: [String]
+    package var changed: [String]
+    package var removed: [String]
+
+    fileprivate init<Value: Equatable>(from old: [String: Value], to new: [(String, Value)]) {
+      let new = Dictionary(new) { first, _ in first }
+      added = new.keys.filter { old[$0] == nil }.sorted()
+      changed = new.keys.filter { name in old[name] != nil && old[name] != new[name] }.sorted()
+      removed = old.keys.filter { new[$0] == nil }.sorted()
+    }
+  }
 }
 
 extension Appliance {
@@ -53,8 +71,10 @@ extension Appliance {
     let content = try RegistryFile.read(request.text, file: String(request.file.prefix(256)), now: now)
     let (view, gone) = try await changingModules {
       let active = try content.activations.map(activations)
-      let done = try await importRegistry(content.nodes, content.groups, active, by: who, at: now)
-      if active != nil { try moduleStore.changing { try relinkModules() } }
+      let isCheck = request.check == true
+      let done = try await importRegistry(
+        content.nodes, content.groups, active, by: who, at: now, onlyChecking: isCheck)
+      if active != nil && !isCheck { try moduleStore.changing { try relinkModules() } }
       return done
     }
     for node in gone {
@@ -66,10 +86,19 @@ extension Appliance {
   }
 
   /// - Parameter active: Where each module is to be active; `nil` where that stays as it is.
+  /// - Returns: What was done, or would be; and the nodes that have gone.
   private func importRegistry(
-    _ nodes: [Node], _ groups: [Group], _ active: [String: [ModuleRole]]?, by who: String, at now: Timestamp
+    _ nodes: [Node], _ groups: [Group], _ active: [String: [ModuleRole]]?, by who: String, at now: Timestamp,
+    onlyChecking isCheck: Bool
   ) async throws -> (ImportView, gone: [Node]) {
     try await registry.update { view in
+      let nodes = nodes.map { node -> Node in
+        // A file need not say since when there is a node: one that stays is as old as it is.
+        guard node.created == now, let old = view.node(named: node.name) else { return node }
+        var node = node
+        node.created = old.created
+        return node
+      }
       // First all that goes, then all that comes: a card may have moved from one node to another.
       var changes: [Change] = []
       let names = Set(nodes.map(\.name))
@@ -82,13 +111,15 @@ extension Appliance {
       }
       for node in nodes { changes += try Registry.changes(from: nil, to: node) }
       let groupNames = Set(groups.map(\.name))
-      let goneGroups = view.groups.keys.filter { !groupNames.contains($0) }
-      changes += goneGroups.map { .delete(RecordKey.group + $0) }
+      changes += view.groups.keys.filter { !groupNames.contains($0) }.map { .delete(RecordKey.group + $0) }
       changes += try groups.map { try .put(RecordKey.group + $0.name, $0) }
+      var changedModules: [String] = []
       if let active {
         for var module in view.modules.values {
           module.active = (active[module.name] ?? []).map(\.description)
-          if module != view.modules[module.name] { changes.append(try .put(RecordKey.module + module.name, module)) }
+          guard module != view.modules[module.name] else { continue }
+          changes.append(try .put(RecordKey.module + module.name, module))
+          changedModules.append(module.name)
         }
       }
       let made = RegistryView.Made(
@@ -99,9 +130,13 @@ extension Appliance {
         nodes.compactMap(\.settings.vnfs) + groups.compactMap(\.settings.vnfs)
           + (active ?? [:]).values.joined().compactMap(\.vnfs))
       let answer = ImportView(
-        nodes: nodes.count, groups: groups.count, removedNodes: gone.count,
-        removedGroups: goneGroups.count, missingCapsules: assigned.filter { view.capsules[$0] == nil }.sorted())
-      return (changes, (answer, gone))
+        nodes: nodes.count, groups: groups.count,
+        missingCapsules: assigned.filter { view.capsules[$0] == nil }.sorted(),
+        nodeChanges: ImportView.Difference(from: view.nodes, to: nodes.map { ($0.name, $0) }),
+        groupChanges: ImportView.Difference(from: view.groups, to: groups.map { ($0.name, $0) }),
+        moduleChanges: changedModules.sorted())
+      if isCheck { return ([], (answer, gone: [])) }
+      return (changes, (answer, gone: gone))
     }
   }
 }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Provisioner
 
@@ -31,6 +32,16 @@ enum Companions {
     }
     if !places.contains("/usr/share/perseid/modules") { places.append("/usr/share/perseid/modules") }
     return places
+  }
+
+  /// The names of the modules that come with perseid.
+  static var moduleNames: [String] {
+    for place in modules {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: place)) ?? []
+      let found = names.filter { access("\(place)/\($0)/module.yaml", R_OK) == 0 }
+      if !found.isEmpty { return found.sorted() }
+    }
+    return []
   }
 
   static let busyboxPath = "/bin/busybox"

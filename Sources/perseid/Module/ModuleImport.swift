@@ -45,8 +45,10 @@ struct ModuleImport: ShowingVerb {
     let places = Companions.modules
     let own = places.map { $0 + "/" + source }.first { FileManager.default.fileExists(atPath: $0) }
     if ModuleManifest.isValid(name: source), let own { return own }
+    let names = Companions.moduleNames
     throw ApplianceError(
       .notFound,
-      "There is no file or directory '\(source)', and no module of that name in \(places.joined(separator: ", ")).")
+      "There is no file or directory '\(source)', and no module of that name in \(places.joined(separator: ", "))"
+        + (names.isEmpty ? "." : "; there are: \(names.joined(separator: ", "))."))
   }
 }

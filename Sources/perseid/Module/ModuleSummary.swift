@@ -20,6 +20,7 @@ struct ModuleSummary: AsyncParsableCommand {
       for name in names { modules.append(try await access.get(AdminRequest(.get, ["modules", name]))) }
       return modules
     }
+    if modules.isEmpty && !output.json { return try show(ModuleList.words) }
     try show(output.json ? try JSONText.of(modules) : modules.map(Self.text).joined(separator: "\n"))
   }
 

@@ -6,10 +6,14 @@ import Provisioner
 struct RegistryImport: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "import", abstract: "Make nodes and groups what a file says: all of it, or nothing.",
-    discussion: "Nodes and groups that are not in the file are deleted. Capsules are not touched.")
+    discussion: "Nodes and groups that are not in the file are deleted. Capsules are not touched. "
+      + "What would be changed is said before it asks.")
 
   @Argument(help: "A file that 'registry export' wrote, or one like it.", completion: .file(extensions: ["yaml"]))
   var file: String
+
+  @Flag(name: .long, help: "Say what would be changed, and change nothing.")
+  var check = false
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var output: OutputOptions
@@ -21,18 +25,42 @@ struct RegistryImport: AsyncParsableCommand {
     guard let text = String(bytes: data, encoding: .utf8) else {
       throw ApplianceError(.invalid, "\(file) is not UTF-8 text.")
     }
-    try common.confirm("Replace all nodes and groups by those of \(file)?")
+    let before = try await send(text, onlyChecking: true)
+    if check { return try show(output.json ? before.json : "\(before.view.differences).\n\(before.view.missing)") }
+    try common.confirm("\(before.view.differences). Make the registry what \(file) says?")
+    let done = try await send(text, onlyChecking: false)
+    try show(output.json ? done.json : "\(done.view.differences): done.\n\(done.view.missing)")
+  }
+
+  private func send(_ text: String, onlyChecking: Bool) async throws -> (view: ImportView, json: String) {
     let json = try await Access.with(common) {
-      try await $0.json(try AdminRequest(.post, ["registry"], json: ImportRegistry(file: file, text: text)))
+      try await $0.json(
+        try AdminRequest(
+          .post, ["registry"], json: ImportRegistry(file: file, text: text, check: onlyChecking ? true : nil)))
     }
-    if output.json { return try show(String(decoding: json, as: UTF8.self) + "\n") }
-    let done: ImportView = try Access.decode(json)
-    var words = "\(done.nodes) nodes and \(done.groups) groups; \(done.removedNodes) nodes and "
-    words += "\(done.removedGroups) groups that were there are gone.\n"
-    if !done.missingCapsules.isEmpty {
-      words +=
-        "These capsules are assigned and not there; import them: \(done.missingCapsules.joined(separator: ", ")).\n"
+    return (try Access.decode(json), String(decoding: json, as: UTF8.self) + "\n")
+  }
+}
+
+extension ImportView {
+  /// `12 nodes and 2 groups: 2 nodes added (n0007, n0008); 1 group deleted (old)`.
+  fileprivate var differences: String {
+    func part(_ names: [String], _ one: String, _ what: String) -> String? {
+      guard !names.isEmpty else { return nil }
+      let some = names.prefix(10).joined(separator: ", ") + (names.count > 10 ? ", ..." : "")
+      return "\(names.count) \(one)\(names.count == 1 ? "" : "s") \(what) (\(some))"
     }
-    try show(words)
+    let parts = [
+      part(nodeChanges.removed, "node", "deleted"), part(nodeChanges.changed, "node", "changed"),
+      part(nodeChanges.added, "node", "added"), part(groupChanges.removed, "group", "deleted"),
+      part(groupChanges.changed, "group", "changed"), part(groupChanges.added, "group", "added"),
+      part(moduleChanges, "module", "active elsewhere"),
+    ].compactMap(\.self)
+    return "\(nodes) nodes and \(groups) groups: " + (parts.isEmpty ? "nothing changed" : parts.joined(separator: "; "))
+  }
+
+  fileprivate var missing: String {
+    guard !missingCapsules.isEmpty else { return "" }
+    return "These capsules are assigned and not there; import them: \(missingCapsules.joined(separator: ", ")).\n"
   }
 }

@@ -26,6 +26,11 @@ struct VNFSRollback: AsyncParsableCommand {
         "There is no generation of \(capsule) before \(found.generation), which boots now. "
           + "perseid vnfs history \(capsule) shows those there are.")
     }
+    guard found.generations.contains(where: { $0.generation == target }) else {
+      throw ApplianceError(
+        .notFound,
+        "There is no generation \(target) of \(capsule). perseid vnfs history \(capsule) shows those there are.")
+    }
     try common.confirm("Let generation \(target) of \(capsule) boot from now on, in place of \(found.generation)?")
     let change = try AdminRequest(.post, ["vnfs", capsule, "rollback"], json: RollBack(generation: target))
     let json = try await Access.with(common) { try await $0.json(change) }
