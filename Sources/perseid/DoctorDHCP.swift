@@ -21,6 +21,7 @@ struct DHCPExamination {
     let info = isRunning ? await info() : nil
     var findings: [Finding] = []
     for interface in interfaces { findings.append(await servers(on: interface)) }
+    findings += (info?.pools ?? []).map(Self.pool)
     if let network = info?.network {
       // Those that were heard, and do not answer now.
       let silent = network.otherServers.filter { server in !findings.contains { $0.detail.contains("\(server.mac)") } }
@@ -46,6 +47,15 @@ struct DHCPExamination {
     let client = ControlSocketClient(path: configuration.paths.controlSocket)
     guard let answer = try? await client.send(AdminRequest(.get, ["info"])), answer.status == 200 else { return nil }
     return try? JSONDecoder().decode(InfoView.self, from: Data(answer.body))
+  }
+
+  private static func pool(_ pool: PoolView) -> Finding {
+    let check = "addresses of \(pool.pool)"
+    guard pool.free == 0 else { return Finding(check: check, ok: true, detail: pool.words) }
+    return Finding(
+      check: check, ok: false,
+      detail: "\(pool.words): a machine that has none yet gets none. `perseid lease list` shows who has them; "
+        + "widen the pool, or shorten dhcp.leaseSeconds where machines come and go.")
   }
 
   private static let remedy =

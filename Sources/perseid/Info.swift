@@ -22,6 +22,7 @@ struct Info: ShowingVerb {
     sheet.add("groups", String(info.groups))
     sheet.add("capsules", String(info.capsules))
     sheet.add("process", String(info.process))
+    for pool in info.pools { sheet.add("pool", "\(pool.pool): \(pool.words)") }
     for entry in info.network.dhcp { sheet.add("dhcp \(entry.interface)", entry.statistics.words) }
     for server in info.network.otherServers {
       sheet.add("other server", "\(server.address), card \(server.mac), last heard \(server.lastHeard)")
@@ -31,6 +32,17 @@ struct Info: ShowingVerb {
       sheet.add("conflict", "\(conflict.address)\(card), found \(conflict.found)")
     }
     return sheet.text
+  }
+}
+
+extension PoolView {
+  /// `50 addresses, 12 leased, 3 kept for nodes, 35 free`.
+  var words: String {
+    let parts = [
+      (addresses, addresses == 1 ? "address" : "addresses"), (bound, "leased"), (kept, "kept for nodes"),
+      (declined, "used by strangers"),
+    ]
+    return parts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ") + ", \(free) free"
   }
 }
 

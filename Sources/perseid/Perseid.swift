@@ -14,8 +14,9 @@ struct Perseid: AsyncParsableCommand {
       """,
     version: "perseid \(Appliance.version)",
     subcommands: [
-      Serve.self, Init.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self, KeyCommand.self,
-      TokenCommand.self, Watch.self, RegistryCommand.self, ChangeLog.self, Info.self, Doctor.self,
+      Serve.self, Init.self, NodeCommand.self, GroupCommand.self, VNFSCommand.self, ModuleCommand.self,
+      LeaseCommand.self, KeyCommand.self, TokenCommand.self, Watch.self, RegistryCommand.self, ChangeLog.self,
+      Info.self, Doctor.self,
     ])
 }
 

@@ -29,6 +29,10 @@ struct LeaseTests {
       let after = try #require(try await appliance.node(machine.mac))
       #expect(after.address == address.description)
       #expect(after.state == "ready")
+      let leases = try await appliance.run("lease", "list").split(separator: "\n")
+      #expect(leases.count == 2 && leases[1].hasPrefix("\(address) "), "\(leases)")
+      #expect(leases.last?.contains("bound  \(machine.mac)  \(after.name)") == true, "\(leases)")
+      #expect(try await appliance.run("info").contains(" addresses, 1 leased, "))
       try await site.withHost("neighbour") { neighbour in
         try await neighbour.configure("eth0", address: .init(10, 77, 0, 50), prefixLength: Site.prefixLength)
         try await neighbour.command("ping", "-c", "3", "-W", "5", address.description).run().check()

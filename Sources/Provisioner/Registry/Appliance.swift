@@ -198,7 +198,7 @@ package final class Appliance: Service, Sendable {
     return InfoView(
       version: Self.version, configuration: configuration.file, stateDirectory: configuration.paths.state,
       interfaces: configuration.network.interfaces, nodes: nodes, groups: groups().count, capsules: capsules,
-      process: getpid(), network: network.view)
+      process: getpid(), pools: pools(), network: network.view)
   }
 
   /// Live events from now on; a slow reader loses the oldest.

@@ -304,6 +304,7 @@ package struct InfoView: Hashable, Sendable, Codable {
   package var groups: Int
   package var capsules: Int
   package var process: Int32
+  package var pools: [PoolView]
   package var network: NetworkView
 }
 

@@ -68,7 +68,7 @@ protocol ShowingVerb: AsyncParsableCommand {
   var common: CommonOptions { get }
   var output: OutputOptions { get }
   var request: AdminRequest { get throws }
-  func text(_ answer: Answer) -> String
+  func text(_ answer: Answer) throws -> String
 }
 
 extension ShowingVerb {
@@ -77,7 +77,7 @@ extension ShowingVerb {
     if output.json {
       try show(String(decoding: json, as: UTF8.self) + "\n")
     } else {
-      try show(text(try Access.decode(json)))
+      try show(try text(try Access.decode(json)))
     }
   }
 }

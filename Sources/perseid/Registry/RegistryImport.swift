@@ -26,10 +26,12 @@ struct RegistryImport: AsyncParsableCommand {
       throw ApplianceError(.invalid, "\(file) is not UTF-8 text.")
     }
     let before = try await send(text, onlyChecking: true)
-    if check { return try show(output.json ? before.json : "\(before.view.differences).\n\(before.view.missing)") }
-    try common.confirm("\(before.view.differences). Make the registry what \(file) says?")
+    if check {
+      return try show(output.json ? before.json : "It would be: \(before.view.differences).\n\(before.view.missing)")
+    }
+    try common.confirm("It will be: \(before.view.differences). Make the registry what \(file) says?")
     let done = try await send(text, onlyChecking: false)
-    try show(output.json ? done.json : "\(done.view.differences): done.\n\(done.view.missing)")
+    try show(output.json ? done.json : "Done: \(done.view.differences).\n\(done.view.missing)")
   }
 
   private func send(_ text: String, onlyChecking: Bool) async throws -> (view: ImportView, json: String) {
@@ -43,12 +45,13 @@ struct RegistryImport: AsyncParsableCommand {
 }
 
 extension ImportView {
-  /// `12 nodes and 2 groups: 2 nodes added (n0007, n0008); 1 group deleted (old)`.
+  /// `2 nodes added (n0007, n0008); 1 group deleted (old); 12 nodes and 2 groups in all`.
   fileprivate var differences: String {
+    func counted(_ count: Int, _ one: String) -> String { "\(count) \(one)\(count == 1 ? "" : "s")" }
     func part(_ names: [String], _ one: String, _ what: String) -> String? {
       guard !names.isEmpty else { return nil }
       let some = names.prefix(10).joined(separator: ", ") + (names.count > 10 ? ", ..." : "")
-      return "\(names.count) \(one)\(names.count == 1 ? "" : "s") \(what) (\(some))"
+      return "\(counted(names.count, one)) \(what) (\(some))"
     }
     let parts = [
       part(nodeChanges.removed, "node", "deleted"), part(nodeChanges.changed, "node", "changed"),
@@ -56,7 +59,8 @@ extension ImportView {
       part(groupChanges.changed, "group", "changed"), part(groupChanges.added, "group", "added"),
       part(moduleChanges, "module", "active elsewhere"),
     ].compactMap(\.self)
-    return "\(nodes) nodes and \(groups) groups: " + (parts.isEmpty ? "nothing changed" : parts.joined(separator: "; "))
+    return (parts.isEmpty ? "nothing changed" : parts.joined(separator: "; "))
+      + "; \(counted(nodes, "node")) and \(counted(groups, "group")) in all"
   }
 
   fileprivate var missing: String {

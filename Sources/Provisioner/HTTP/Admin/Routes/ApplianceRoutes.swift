@@ -3,6 +3,12 @@ extension AdminRoutes {
     .route(.get, "info", .read, "Version, configuration, counts, and what DHCP found on the network.") { call in
       call.appliance.info()
     },
+    .route(
+      .get, "leases", .read, "Addresses that DHCP has given out, to nodes and to every other machine.",
+      query: [.flag("all", "Those too whose time is over, and that are remembered.")]
+    ) { call in
+      call.appliance.leases(all: call.isSet("all"))
+    },
     .route(.get, "registry", .read, "The whole registry as YAML: groups, nodes, and the capsules' digests.") { call in
       try call.appliance.exportRegistry()
     },

@@ -224,6 +224,22 @@ extension IPv4Address: TextValue {
   static var sample: IPv4Address? { IPv4Address(10, 0, 0, 21) }
 }
 
+extension IPv4Range: TextValue {
+  static var text: Schema.Text {
+    Schema.Text(words: "a range of IPv4 addresses such as 10.0.1.1-10.0.200.254", example: "10.0.1.1-10.0.200.254")
+  }
+
+  static var sample: IPv4Range? { IPv4Range(IPv4Address(10, 0, 1, 1), IPv4Address(10, 0, 200, 254)) }
+}
+
+extension IPv4Subnet: TextValue {
+  static var text: Schema.Text {
+    Schema.Text(words: "an IPv4 network such as 10.0.0.0/16", example: "10.0.0.0/16")
+  }
+
+  static var sample: IPv4Subnet? { IPv4Subnet(containing: IPv4Address(10, 0, 0, 0), prefixLength: 16) }
+}
+
 extension Timestamp: TextValue {
   static var text: Schema.Text {
     Schema.Text(
