@@ -41,8 +41,34 @@ enum Main {
         exit(2)
       }
     } catch {
+      if Perseid.exitCode(for: error) == .validationFailure, let words = unknownVerb(in: arguments) {
+        printError("perseid: \(words)")
+        exit(2)
+      }
       exit(finish(with: error))
     }
+  }
+
+  /// Which verbs there are, where one stands that there is not.
+  static func unknownVerb(in arguments: [String]) -> String? {
+    var command: any ParsableCommand.Type = Perseid.self
+    var path = "perseid"
+    for word in arguments {
+      let verbs = command.configuration.subcommands
+      guard !verbs.isEmpty, !word.hasPrefix("-"), word != "help" else { return nil }
+      var names: [String] = []
+      var found: (any ParsableCommand.Type)?
+      for verb in verbs {
+        names.append(verb.configuration.commandName ?? String(describing: verb).lowercased())
+        if names.last == word || verb.configuration.aliases.contains(word) { found = verb }
+      }
+      guard let found else {
+        return "There is no '\(word)' of '\(path)'. There are: \(names.joined(separator: ", "))."
+      }
+      command = found
+      path += " " + word
+    }
+    return nil
   }
 
   /// Options in front of the noun go behind the verb, which is the one to read them.
