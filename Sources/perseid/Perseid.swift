@@ -63,7 +63,7 @@ enum Main {
         if names.last == word || verb.configuration.aliases.contains(word) { found = verb }
       }
       guard let found else {
-        return "There is no '\(word)' of '\(path)'. There are: \(names.joined(separator: ", "))."
+        return "\(path) has no verb '\(word)'. It has: \(names.joined(separator: ", "))."
       }
       command = found
       path += " " + word

@@ -78,7 +78,7 @@ struct VerbTests {
     try await withEmptyAppliance { appliance in
       let unheardOf = try await appliance.command("node", "frobnicate").run()
       #expect(unheardOf.exitCode == 2)
-      #expect(unheardOf.errors.contains("There is no 'frobnicate' of 'perseid node'. There are: add,"))
+      #expect(unheardOf.errors.contains("perseid node has no verb 'frobnicate'. It has: add,"))
       let misspelt = try await appliance.command("node", "add", "not-a-mac", "n0001").run()
       #expect(misspelt.exitCode == 2)
       #expect(misspelt.errors.contains("not-a-mac"))

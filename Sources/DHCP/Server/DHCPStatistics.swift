@@ -27,6 +27,11 @@ package struct DHCPStatistics: Hashable, Sendable, Codable {
   package var ignored: [String: Int] = [:]
 }
 
+extension DHCPStatistics {
+  /// Nothing yet.
+  package static let none = DHCPStatistics()
+}
+
 /// Counters many threads write.
 final class Counters: Sendable {
   let received = Atomic(0)

@@ -3,6 +3,12 @@ extension AdminRoutes {
     .route(.get, "info", .read, "Version, configuration, counts, and what DHCP found on the network.") { call in
       call.appliance.info()
     },
+    .stream(
+      "metrics", .read, "The appliance in figures.", type: "text/plain", words: "Prometheus's text format, 0.0.4."
+    ) { call in
+      let text = try call.appliance.metrics()
+      return { write in try await write(Array(text.utf8)) }
+    },
     .route(
       .get, "leases", .read, "Addresses that DHCP has given out, to nodes and to every other machine.",
       query: [.flag("all", "Those too whose time is over, and that are remembered.")]
