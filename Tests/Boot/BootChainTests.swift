@@ -65,7 +65,7 @@ struct BootChainTests {
     }
   }
 
-  @Test("with Secure Boot an altered kernel is refused, and the timeline says so", .timeLimit(.minutes(20)))
+  @Test("with Secure Boot an altered kernel is refused, and the timeline says so", .timeLimit(.minutes(40)))
   func alteredKernel() async throws {
     try await withTurns(1) {
       try await withAppliance { site, appliance in
@@ -93,7 +93,7 @@ struct BootChainTests {
 
   @Test(
     "a machine whose capsule is not there asks again by itself, and boots when it has one",
-    .timeLimit(.minutes(20)), arguments: [(Machine.Firmware.bios, "pxelinux"), (.uefi, "grub")])
+    .timeLimit(.minutes(40)), arguments: [(Machine.Firmware.bios, "pxelinux"), (.uefi, "grub")])
   func waits(firmware: Machine.Firmware, method: String) async throws {
     var settings = Appliance.Settings()
     settings.defaultCapsule = "not-imported"

@@ -14,7 +14,7 @@ struct HoldTests {
 
   @Test(
     "waits in stage 1, says who it is, keeps its lease renewed, and goes on when it is added",
-    .timeLimit(.minutes(20)))
+    .timeLimit(.minutes(40)))
   func goesOn() async throws {
     try await withTurns(1) {
       try await withAppliance(settings: settings) { site, appliance in
@@ -36,7 +36,7 @@ struct HoldTests {
     }
   }
 
-  @Test("boots again by itself where it is assigned another kernel line than it has booted", .timeLimit(.minutes(20)))
+  @Test("boots again by itself where it is assigned another kernel line than it has booted", .timeLimit(.minutes(40)))
   func restarts() async throws {
     try await withTurns(1) {
       try await withAppliance(settings: settings) { site, appliance in

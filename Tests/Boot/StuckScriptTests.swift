@@ -12,7 +12,7 @@ struct StuckScriptTests {
     var detail: String?
   }
 
-  @Test("is shown as stuck there", .timeLimit(.minutes(20)))
+  @Test("is shown as stuck there", .timeLimit(.minutes(40)))
   func stuck() async throws {
     var settings = Appliance.Settings()
     settings.extra = "states: { init: { deadlineSeconds: 30 } }"

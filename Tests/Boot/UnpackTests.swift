@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Unpacking from a real appliance", .enabled(if: NetworkNamespace.isAvailable, "needs private namespaces"))
 struct UnpackTests {
-  @Test("gives the tree that GNU tar gives, in at most 64 MiB of memory", .timeLimit(.minutes(20)))
+  @Test("gives the tree that GNU tar gives, in at most 64 MiB of memory", .timeLimit(.minutes(40)))
   func whole() async throws {
     try await withAppliance { site, appliance in
       let (blob, index) = try await rootParts(appliance)
@@ -35,7 +35,7 @@ struct UnpackTests {
     }
   }
 
-  @Test("takes no more memory for a tree of 2 GiB with many small files and hard links", .timeLimit(.minutes(20)))
+  @Test("takes no more memory for a tree of 2 GiB with many small files and hard links", .timeLimit(.minutes(40)))
   func large() async throws {
     try await withAppliance { site, appliance in
       let tree = site.directory + "/tree"
