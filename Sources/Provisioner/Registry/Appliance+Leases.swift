@@ -46,22 +46,30 @@ extension Appliance {
   /// Leases in the order of their addresses.
   /// - Parameter isAll: Those too whose time is over, and that are remembered.
   package func leases(all isAll: Bool, now: Timestamp = .now) -> [LeaseView] {
-    registry.read { view in
-      var leases: [LeaseView] = []
-      for lease in view.leases.values {
-        let state = lease.viewState(now)
-        guard isAll || state == .bound || state == .declined else { continue }
-        var found = LeaseView(
-          address: lease.address, state: state, mac: nil, clientid: nil, node: view.node(of: lease)?.name,
-          hostName: lease.hostName.map { printable($0, 64) }, expires: Timestamp(milliseconds: lease.expires &* 1000))
-        switch lease.holder {
-        case .hardware(let mac): found.mac = mac
-        case .identifier(let bytes):
-          found.clientid = bytes.isEmpty ? nil : MachineIdentity.hexadecimal(bytes, separator: "")
-        }
-        leases.append(found)
+    let leases = leasesWithNodes().sorted { $0.lease.address < $1.lease.address }
+    return leases.compactMap { lease, node in
+      let state = lease.viewState(now)
+      guard isAll || state == .bound || state == .declined else { return nil }
+      var found = LeaseView(
+        address: lease.address, state: state, mac: nil, clientid: nil, node: node,
+        hostName: lease.hostName.map { printable($0, 64) }, expires: Timestamp(milliseconds: lease.expires &* 1000))
+      switch lease.holder {
+      case .hardware(let mac): found.mac = mac
+      case .identifier(let bytes):
+        found.clientid = bytes.isEmpty ? nil : MachineIdentity.hexadecimal(bytes, separator: "")
       }
-      return leases.sorted { $0.address < $1.address }
+      return found
+    }
+  }
+
+  /// All leases, with the names of the nodes that hold them. What is made of them is made outside of the registry,
+  /// whose lock every packet needs.
+  private func leasesWithNodes() -> [(lease: Lease, node: String?)] {
+    registry.read { view in
+      var found: [(lease: Lease, node: String?)] = []
+      found.reserveCapacity(view.leases.count)
+      for lease in view.leases.values { found.append((lease, view.nodeName(holding: lease))) }
+      return found
     }
   }
 
@@ -76,26 +84,25 @@ extension Appliance {
       interface.pool.map { (network: interface.subnet, pool: $0, router: configuration.dhcp.router) }
     }
     pools += configuration.dhcp.relayed.map { ($0.subnet, $0.pool, $0.router) }
+    let leases = leasesWithNodes()
+    let setAside = registry.read { Set($0.nodes.values.lazy.compactMap(\.address)) }
     return pools.map { network, pool, router in
       let hasRouter = router.map(pool.contains) ?? false
       var counted = PoolView(
         network: network, pool: pool, addresses: pool.count - (hasRouter ? 1 : 0), bound: 0, kept: 0, declined: 0,
         free: 0)
-      registry.read { view in
-        for lease in view.leases.values where pool.contains(lease.address) {
-          switch lease.viewState(now) {
-          case .bound: counted.bound += 1
-          case .declined: counted.declined += 1
-          case .expired, .released:
-            if view.node(reserving: lease.address) == nil, view.node(of: lease) != nil { counted.kept += 1 }
-          }
-        }
-        for node in view.nodes.values {
-          guard let address = node.address, pool.contains(address) else { continue }
-          switch view.leases[address]?.viewState(now) {
-          case .bound, .declined: break
-          case .expired, .released, nil: counted.kept += 1
-          }
+      counted.kept = setAside.count(where: pool.contains)
+      for (lease, node) in leases where pool.contains(lease.address) {
+        let isSetAside = setAside.contains(lease.address)
+        switch lease.viewState(now) {
+        case .bound:
+          counted.bound += 1
+          if isSetAside { counted.kept -= 1 }
+        case .declined:
+          counted.declined += 1
+          if isSetAside { counted.kept -= 1 }
+        case .expired, .released:
+          if !isSetAside && node != nil { counted.kept += 1 }
         }
       }
       counted.free = max(0, counted.addresses - counted.bound - counted.kept - counted.declined)
@@ -110,15 +117,6 @@ extension Lease {
     case .bound: expires > now.milliseconds / 1000 ? .bound : .expired
     case .declined: expires > now.milliseconds / 1000 ? .declined : .expired
     case .released: .released
-    }
-  }
-}
-
-extension RegistryView {
-  fileprivate borrowing func node(of lease: Lease) -> Node? {
-    switch lease.holder {
-    case .hardware(let mac): node(with: mac)
-    case .identifier(let bytes): node(withClientIdentifier: bytes)
     }
   }
 }

@@ -81,6 +81,14 @@ package struct RegistryView: ~Copyable, Sendable {
     return mac
   }
 
+  /// The name of the node that is a lease's client.
+  package func nodeName(holding lease: Lease) -> String? {
+    switch lease.holder {
+    case .hardware(let mac): nodeByMAC[mac]
+    case .identifier(let bytes): nodeByClientIdentifier[bytes]
+    }
+  }
+
   /// The address this card was last leased.
   package func leasedAddress(of mac: MACAddress) -> IPv4Address? { addressByMAC[mac] }
 
